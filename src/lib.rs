@@ -1,1 +1,30 @@
-//! backout
+//! `backout` decides from Prometheus alerts whether to roll a release back, page a human, or leave it to be fixed forward.
+//!
+//! Layers, an arrow may only point down (see `ARCHITECTURE.md`):
+//!
+//! ```text
+//! L4  main  cli  app  settings  lifecycle  telemetry
+//! L3  engine | http  execute  observe  notify  store  simulate  clock      siblings
+//! L2  ports  metrics
+//! L1  policy  decide  journal                                              pure
+//! L0  model                                                                pure
+//! ```
+#![cfg_attr(
+    not(feature = "service"),
+    forbid(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::disallowed_macros,
+        clippy::unwrap_used,
+        clippy::print_stdout
+    )
+)]
+
+pub mod model;
+
+pub mod decide;
+pub mod journal;
+pub mod policy;
+
+#[cfg(feature = "service")]
+pub mod ports;

@@ -1,0 +1,110 @@
+//! Facts: values with a source and an age, any of which may be unknown. Unknown is a value here, never an error to guess around.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Time;
+
+/// Why something could not be seen. Stable names: they stand in reports and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownKind {
+    /// Nobody has asked yet.
+    NotObserved,
+    /// The source could not be reached or did not answer in time.
+    Unreachable,
+    /// The source answered that we may not ask.
+    Forbidden,
+    /// The source answered, and there is nothing there.
+    Empty,
+    /// The source answered with something that is no usable value (several series, NaN, wrong type).
+    Unusable,
+    /// The value is older than the decision allows.
+    Stale,
+    /// Too little traffic for the value to mean anything.
+    BelowFloor,
+    /// No such source is configured.
+    NotConfigured,
+}
+
+/// Why a fact is unknown, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unknown {
+    /// The kind, for machines.
+    pub kind: UnknownKind,
+    /// The particulars: what was asked, what came back. No secrets.
+    pub detail: String,
+}
+
+impl Unknown {
+    /// An unknown with its particulars.
+    pub fn new(kind: UnknownKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+/// A value as it was observed: from where, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fact<T> {
+    /// The value, or why there is none.
+    pub value: Result<T, Unknown>,
+    /// When it was true at its source (a sample's own time), or when we failed to see it.
+    pub at: Time,
+    /// Where it came from, in words fit for a report.
+    pub source: String,
+}
+
+impl<T> Fact<T> {
+    /// A known value.
+    pub fn known(value: T, at: Time, source: impl Into<String>) -> Self {
+        Self { value: Ok(value), at, source: source.into() }
+    }
+
+    /// A value that could not be seen.
+    pub fn unknown(why: Unknown, at: Time, source: impl Into<String>) -> Self {
+        Self { value: Err(why), at, source: source.into() }
+    }
+
+    /// The value, if it is known.
+    pub fn get(&self) -> Option<&T> {
+        self.value.as_ref().ok()
+    }
+}
+
+/// A finite number. NaN and infinities never get in: a comparison with them would be false where it must be unknown.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Number(f64);
+
+impl Number {
+    /// The number, unless it is NaN or infinite.
+    pub fn new(value: f64) -> Option<Self> {
+        value.is_finite().then_some(Self(value))
+    }
+
+    /// Its value.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Number {
+    type Error = &'static str;
+
+    fn try_from(value: f64) -> Result<Self, Self::Error> {
+        Self::new(value).ok_or("expected a finite number")
+    }
+}
+
+impl From<Number> for f64 {
+    fn from(number: Number) -> Self {
+        number.0
+    }
+}

@@ -1,0 +1,92 @@
+//! What leaves for people.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{IncidentId, TargetRef, Time};
+
+/// When in an incident's life a message is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// An incident was opened.
+    Opened,
+    /// A verdict fell.
+    Decided,
+    /// The first write is about to be made.
+    Started,
+    /// The rollout is complete.
+    RolledBack,
+    /// Proven to have worked.
+    Verified,
+    /// Carried out, and it did not help.
+    Ineffective,
+    /// Could not be carried out.
+    Failed,
+    /// A human is needed.
+    Paged,
+    /// Over.
+    Closed,
+    /// We cannot see, or cannot remember: the store is gone.
+    Blind,
+}
+
+impl Moment {
+    /// The name in messages and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Decided => "decided",
+            Self::Started => "started",
+            Self::RolledBack => "rolled_back",
+            Self::Verified => "verified",
+            Self::Ineffective => "ineffective",
+            Self::Failed => "failed",
+            Self::Paged => "paged",
+            Self::Closed => "closed",
+            Self::Blind => "blind",
+        }
+    }
+}
+
+/// What a message asks of its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Urgency {
+    /// For information.
+    Announce,
+    /// Work for the day: fix forward.
+    Ticket,
+    /// Wake somebody.
+    Page,
+}
+
+/// One message. Its id is its dedup key: a channel that has delivered it need not deliver it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Unique: incident, moment, number.
+    pub id: String,
+    /// The incident; absent only for `blind`.
+    pub incident: Option<IncidentId>,
+    /// When in its life.
+    pub moment: Moment,
+    /// What is asked of the reader.
+    pub urgency: Urgency,
+    /// The policy's severity for pages: `critical` unless it says otherwise.
+    pub severity: String,
+    /// One line.
+    pub title: String,
+    /// What happened and why, several lines of plain text.
+    pub text: String,
+    /// The target, where there is one.
+    pub target: Option<TargetRef>,
+    /// The policy, where one decided.
+    pub policy: Option<String>,
+    /// Channels by name; empty: every channel that takes this urgency, in the settings' order.
+    pub to: Vec<String>,
+    /// Labels of the policy's own (reviewed in git), for channels that route by labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was written.
+    pub at: Time,
+}

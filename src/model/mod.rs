@@ -1,0 +1,24 @@
+//! L0, the vocabulary: plain data that every layer shares. No behaviour beyond parsing, printing and comparing.
+
+mod alert;
+mod fact;
+mod ids;
+mod message;
+mod observed;
+mod plan;
+mod reason;
+mod target;
+mod time;
+
+pub use alert::{Alert, AlertStatus, Labels, Notification, Occurrence, Source};
+pub use fact::{Fact, Number, Unknown, UnknownKind};
+pub use ids::{Digest, Fingerprint, IncidentId, PlanHash};
+pub use message::{Message, Moment, Urgency};
+pub use observed::{
+    AlertOnPeer, AlertmanagerView, Evidence, HttpResult, Onset, PeerAlertState, PeerView, PreflightFinding, PreflightReport,
+    ReplicaSetSeen, Replicas, Resolution, RolloutStatus, TailSource, WatchEvent, Workload, Write,
+};
+pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, ReleaseRef, VerifyPlan};
+pub use reason::{Brake, Mode, Outcome, Paging, Reason};
+pub use target::{Owner, Strategy, TargetId, TargetRef, WorkloadKind};
+pub use time::Time;

@@ -1,0 +1,1 @@
+//! L1: the policy language. What a policy *is* stands in `types`; how it is written in `parse` and `lower`.

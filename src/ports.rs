@@ -1,0 +1,166 @@
+//! L2: the traits that the engine needs of the outside. Implemented by `observe`, `execute`, `notify`, `store` and, all of them
+//! again, by `simulate`. The consumer owns the trait: nothing here knows Kubernetes, HTTP or SQL.
+//!
+//! Every method answers within the time that its implementation bounds; a failure is a value (`Unknown`, `Refused`), never a panic.
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::model::{
+    AlertmanagerView, Applied, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Message, Number,
+    Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, TargetRef, Time,
+};
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync {
+    /// The wall clock.
+    fn now(&self) -> Time;
+
+    /// Resolves when the wall clock reads `at` or later.
+    fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()>;
+}
+
+/// How an alert names its target.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lookup {
+    /// A workload by name.
+    Workload(TargetRef),
+    /// The workload that controls this pod (owner references are walked).
+    Pod {
+        /// Its namespace; a valid name.
+        namespace: String,
+        /// Its name; a valid name.
+        pod: String,
+    },
+}
+
+/// Reading and writing the cluster.
+pub trait Cluster: Send + Sync {
+    /// Finds the target that an alert names.
+    fn resolve(&self, lookup: Lookup) -> BoxFuture<'_, Resolution>;
+
+    /// Reads the target live, past every cache.
+    fn observe(&self, target: TargetId) -> BoxFuture<'_, Resolution>;
+
+    /// The plan's writes as server-side dry run, the references of the old template, our permissions.
+    fn preflight(&self, plan: Plan, guard: Guard) -> BoxFuture<'_, PreflightReport>;
+
+    /// Collects evidence within 5 s.
+    fn evidence(&self, plan: Plan) -> BoxFuture<'_, Evidence>;
+
+    /// Carries one step out, guarded. Never retried inside.
+    fn apply(&self, plan: Plan, step: usize, guard: Guard) -> BoxFuture<'_, Applied>;
+
+    /// How far the rollout to `release` is.
+    fn rollout(&self, target: TargetId, release: Digest) -> BoxFuture<'_, RolloutStatus>;
+
+    /// Puts an Event on the workload. Failure is counted inside; it changes nothing.
+    fn event(&self, target: TargetId, incident: IncidentId, reason: &'static str, note: String) -> BoxFuture<'_, ()>;
+
+    /// When the watch last heard from the API server; `None`: never, or no cluster.
+    fn watch_heard_at(&self) -> Option<Time>;
+}
+
+/// Asking Prometheus.
+pub trait Prometheus: Send + Sync {
+    /// One number for one query now. No samples, several series, NaN and errors are unknown.
+    fn query(&self, promql: String) -> BoxFuture<'_, Fact<Number>>;
+
+    /// When the condition behind an alert began.
+    fn onset(&self, alert: crate::model::Alert) -> BoxFuture<'_, Onset>;
+
+    /// When Prometheus last evaluated its alerting rules (the oldest group).
+    fn evaluated_at(&self) -> BoxFuture<'_, Fact<Time>>;
+
+    /// Rule look-back + `keep_firing_for` + two evaluations of the rule with that alertname; `None` where it cannot be told.
+    fn tail(&self, alertname: String) -> BoxFuture<'_, Option<TailSource>>;
+}
+
+/// Asking every Alertmanager peer.
+pub trait Alertmanagers: Send + Sync {
+    /// What each peer holds of these alerts, suppressed ones included. `evaluated_at` is left unknown: Prometheus fills it.
+    fn view(&self, fingerprints: Vec<Fingerprint>) -> BoxFuture<'_, AlertmanagerView>;
+}
+
+/// Asking health URLs of a verification.
+pub trait HttpProbe: Send + Sync {
+    /// Asks `check.attempts` times.
+    fn check(&self, check: HttpCheck) -> BoxFuture<'_, HttpResult>;
+}
+
+/// Telling people.
+pub trait Notifier: Send + Sync {
+    /// Delivers a message: through the named channels, or in order until one that takes it has it. A page stays posted until
+    /// `close_page`. Returns the channel that has it, or what each one said.
+    fn deliver(&self, message: Message) -> BoxFuture<'_, Delivery>;
+
+    /// Ends the page of an incident.
+    fn close_page(&self, incident: IncidentId) -> BoxFuture<'_, ()>;
+}
+
+/// How a delivery ended, after all retries.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Delivery {
+    /// The channels that have it.
+    pub delivered: Vec<String>,
+    /// The channels that do not, and why (no secrets).
+    pub failed: Vec<(String, String)>,
+}
+
+/// A row of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its number: gapless order of commits.
+    pub seq: u64,
+    /// What it holds.
+    pub kind: RowKind,
+    /// When it was written.
+    pub at: Time,
+    /// The bytes, in the encoding of `journal`.
+    pub body: Bytes,
+}
+
+/// What a row holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowKind {
+    /// A webhook body as it was acknowledged.
+    Receipt,
+    /// Records of one step of the engine.
+    Step,
+}
+
+/// Why the journal did not take something.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Too much is waiting; answer 503.
+    #[error("the journal's queue is full")]
+    Full,
+    /// The medium refused (disk full, I/O error). May pass.
+    #[error("the journal cannot commit: {0}")]
+    Failed(String),
+    /// The writer has ended.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// The journal. Appends are grouped into transactions by its one writer; an `Ok` means that the bytes are on the disk.
+pub trait Store: Send + Sync {
+    /// Commits one row and tells its number.
+    fn append(&self, kind: RowKind, at: Time, body: Bytes) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Commits a snapshot of the book as of row `through`; rows before it may be dropped once they are old enough.
+    fn snapshot(&self, through: u64, at: Time, body: Bytes) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The newest snapshot, with the row that it includes.
+    fn latest_snapshot(&self) -> BoxFuture<'_, Result<Option<(u64, Bytes)>, StoreError>>;
+
+    /// At most `limit` rows after `seq`, in order.
+    fn read_after(&self, seq: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Row>, StoreError>>;
+
+    /// Keeps a raw template (JSON) under its digest. Known ones are left as they are.
+    fn keep_template(&self, digest: Digest, at: Time, template: Bytes) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// A kept template.
+    fn template(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
+}
