@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::model::{
-    AlertmanagerView, Applied, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Message, Number,
-    Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, TargetRef, Time,
+    AlertmanagerView, Applied, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup, Message,
+    Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time,
 };
 
 /// Where the time comes from.
@@ -18,21 +18,6 @@ pub trait Clock: Send + Sync {
 
     /// Resolves when the wall clock reads `at` or later.
     fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()>;
-}
-
-/// How an alert names its target.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Lookup {
-    /// A workload by name.
-    Workload(TargetRef),
-    /// The workload that controls this pod (owner references are walked).
-    Pod {
-        /// Its namespace; a valid name.
-        namespace: String,
-        /// Its name; a valid name.
-        pod: String,
-    },
 }
 
 /// Reading and writing the cluster.

@@ -18,7 +18,7 @@ pub use observed::{
     AlertOnPeer, AlertmanagerView, Evidence, HttpResult, Onset, PeerAlertState, PeerView, PreflightFinding, PreflightReport,
     ReplicaSetSeen, Replicas, Resolution, RolloutStatus, TailSource, WatchEvent, Workload, Write,
 };
-pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, ReleaseRef, VerifyPlan};
+pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, Query, ReleaseRef, VerifyPlan};
 pub use reason::{Brake, Mode, Outcome, Paging, Reason};
-pub use target::{Owner, Strategy, TargetId, TargetRef, WorkloadKind};
+pub use target::{Lookup, Owner, Strategy, TargetId, TargetRef, WorkloadKind};
 pub use time::Time;

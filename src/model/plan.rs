@@ -1,5 +1,6 @@
 //! A plan: a rollback with no choices left. An executor may refuse it (a guard failed), never choose.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,15 @@ pub struct HttpCheck {
     pub text: Option<String>,
 }
 
+/// A question to Prometheus with every variable filled in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Query {
+    /// The query.
+    pub promql: String,
+    /// A second query and the least value of it below which the answer means nothing. As text, so that plans compare.
+    pub floor: Option<(String, String)>,
+}
+
 /// How success is proven.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyPlan {
@@ -81,6 +91,8 @@ pub struct VerifyPlan {
     pub alert: bool,
     /// Conditions (CEL source) that must hold.
     pub facts: Vec<String>,
+    /// What those conditions read, by the fact's name: pinned here, so that a reload does not change what success means.
+    pub queries: BTreeMap<String, Query>,
     /// Addresses that must answer.
     pub http: Vec<HttpCheck>,
     /// How long all of it must hold without a break.

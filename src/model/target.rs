@@ -70,6 +70,21 @@ impl fmt::Display for TargetId {
     }
 }
 
+/// How an alert names its target.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lookup {
+    /// A workload by name.
+    Workload(TargetRef),
+    /// The workload that controls this pod (owner references are walked).
+    Pod {
+        /// Its namespace; a valid name.
+        namespace: String,
+        /// Its name; a valid name.
+        pod: String,
+    },
+}
+
 /// Who would undo our write, or be confused by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "name")]
