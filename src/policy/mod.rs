@@ -1,1 +1,5 @@
 //! L1: the policy language. What a policy *is* stands in `types`; how it is written in `parse` and `lower`.
+
+pub mod duration;
+pub mod matcher;
+pub mod problem;
