@@ -3,3 +3,4 @@
 pub mod duration;
 pub mod matcher;
 pub mod problem;
+pub mod template;
