@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::model::{
-    AlertmanagerView, Applied, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup, Message,
-    Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time,
+    AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup,
+    Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time,
 };
 
 /// Where the time comes from.
@@ -82,15 +82,6 @@ pub trait Notifier: Send + Sync {
 
     /// Ends the page of an incident.
     fn close_page(&self, incident: IncidentId) -> BoxFuture<'_, ()>;
-}
-
-/// How a delivery ended, after all retries.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Delivery {
-    /// The channels that have it.
-    pub delivered: Vec<String>,
-    /// The channels that do not, and why (no secrets).
-    pub failed: Vec<(String, String)>,
 }
 
 /// A row of the journal.

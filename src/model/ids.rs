@@ -79,6 +79,11 @@ impl IncidentId {
     pub fn derive(parts: &[&str]) -> Self {
         Self(format!("i{}", &hex_digest(parts)[..12]))
     }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for IncidentId {

@@ -90,3 +90,12 @@ pub struct Message {
     /// When it was written.
     pub at: Time,
 }
+
+/// How a delivery ended, after all retries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The channels that have it.
+    pub delivered: Vec<String>,
+    /// The channels that do not, and why (no secrets).
+    pub failed: Vec<(String, String)>,
+}

@@ -5,6 +5,7 @@ mod fact;
 mod ids;
 mod message;
 mod observed;
+mod operation;
 mod plan;
 mod reason;
 mod target;
@@ -13,11 +14,12 @@ mod time;
 pub use alert::{Alert, AlertStatus, Labels, Notification, Occurrence, Source};
 pub use fact::{Fact, Number, Unknown, UnknownKind};
 pub use ids::{Digest, Fingerprint, IncidentId, PlanHash};
-pub use message::{Message, Moment, Urgency};
+pub use message::{Delivery, Message, Moment, Urgency};
 pub use observed::{
     AlertOnPeer, AlertmanagerView, Evidence, HttpResult, Onset, PeerAlertState, PeerView, PreflightFinding, PreflightReport,
     ReplicaSetSeen, Replicas, Resolution, RolloutStatus, TailSource, WatchEvent, Workload, Write,
 };
+pub use operation::{Operation, PauseScope};
 pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, Query, ReleaseRef, VerifyPlan};
 pub use reason::{Brake, Mode, Outcome, Paging, Reason};
 pub use target::{Lookup, Owner, Strategy, TargetId, TargetRef, WorkloadKind};
