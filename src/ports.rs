@@ -131,7 +131,7 @@ pub trait Store: Send + Sync {
     /// The newest snapshot, with the row that it includes.
     fn latest_snapshot(&self) -> BoxFuture<'_, Result<Option<(u64, Bytes)>, StoreError>>;
 
-    /// At most `limit` rows after `seq`, in order.
+    /// At most `limit` rows after `seq`, in order. Fewer may come when they are large: only an empty answer means the end.
     fn read_after(&self, seq: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Row>, StoreError>>;
 
     /// Keeps a raw template (JSON) under its digest. Known ones are left as they are.
