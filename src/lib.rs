@@ -28,3 +28,5 @@ pub mod policy;
 
 #[cfg(feature = "service")]
 pub mod ports;
+#[cfg(feature = "service")]
+pub mod store;
