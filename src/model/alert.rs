@@ -1,4 +1,4 @@
-//! Alerts as they came in, owned. The borrowed parse of the acknowledgement path is `http/wire.rs`.
+//! Alerts as they came in, owned. The borrowed parse of the acknowledgement path is `journal/wire.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
