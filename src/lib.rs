@@ -27,6 +27,8 @@ pub mod journal;
 pub mod policy;
 
 #[cfg(feature = "service")]
+pub mod metrics;
+#[cfg(feature = "service")]
 pub mod ports;
 #[cfg(feature = "service")]
 pub mod store;

@@ -140,3 +140,89 @@ pub trait Store: Send + Sync {
     /// A kept template.
     fn template(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
 }
+
+/// What people may ask the service, over its API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The incidents, the newest first.
+    Incidents {
+        /// Which of them.
+        state: IncidentFilter,
+        /// How many at most.
+        limit: usize,
+    },
+    /// One incident with all that is known of it.
+    Incident(IncidentId),
+    /// The report of an incident: an object, or for Markdown a string.
+    Report {
+        /// Which incident.
+        incident: IncidentId,
+        /// For whom.
+        format: ReportFormat,
+    },
+    /// The pauses that hold.
+    Pauses,
+    /// The policies in use, and what was wrong with the last reload.
+    Policies,
+    /// How the service is.
+    Status,
+}
+
+/// Which incidents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentFilter {
+    /// Those that are not over.
+    #[default]
+    Open,
+    /// Those that are over.
+    Closed,
+    /// Both.
+    All,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportFormat {
+    /// For scripts.
+    #[default]
+    Json,
+    /// For people.
+    Markdown,
+}
+
+/// Why a question or an operation was not answered. The texts are for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// No such incident, pause or policy.
+    #[error("{0}")]
+    NotFound(String),
+    /// It is there, and not in a state in which this can be done.
+    #[error("{0}")]
+    Conflict(String),
+    /// Not now: replaying, ending, or the journal does not commit.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What was asked makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// The engine, as the API sees it. Operations are answered only after they are committed.
+pub trait Control: Send + Sync {
+    /// Answers from the book; changes nothing.
+    fn query(&self, question: Question) -> BoxFuture<'_, Result<serde_json::Value, ControlError>>;
+
+    /// Does what a person says.
+    fn operate(&self, operation: crate::model::Operation) -> BoxFuture<'_, Result<serde_json::Value, ControlError>>;
+
+    /// Reads the policies again; tells what is in use now.
+    fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>>;
+
+    /// Whether the journal is replayed and the cluster's cache is filled.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn ready(&self) -> Result<(), String>;
+}
