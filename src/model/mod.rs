@@ -3,12 +3,14 @@
 mod alert;
 mod fact;
 mod ids;
+pub mod manifest;
 mod message;
 mod observed;
 mod operation;
 mod plan;
 mod reason;
 mod target;
+pub mod template;
 mod time;
 
 pub use alert::{Alert, AlertStatus, Labels, Notification, Occurrence, Source};
