@@ -102,9 +102,10 @@ impl Workload {
             && self.current().is_some_and(|rs| rs.available == r.desired)
     }
 
-    /// The ReplicaSet of the current release: by template equality, the oldest one where several are equal.
+    /// The ReplicaSet of the current release, by template equality. After a restart several are equal (a restart is no other
+    /// release): the one with the highest revision is the one that runs.
     pub fn current(&self) -> Option<&ReplicaSetSeen> {
-        self.replica_sets.iter().find(|rs| rs.digest == self.release)
+        self.replica_sets.iter().rev().find(|rs| rs.digest == self.release)
     }
 }
 
@@ -119,7 +120,8 @@ pub struct WatchEvent {
     pub images: Vec<String>,
     /// The ReplicaSet of that release, once it exists.
     pub replica_set: Option<String>,
-    /// When that ReplicaSet was created: the change's first write. The watch's own time until it exists.
+    /// When that ReplicaSet was created: the change's first write. The watch's own time until it exists; where an older release
+    /// came back to its old ReplicaSet, the time of the template's write.
     pub first_write: Time,
     /// Who last wrote the template.
     pub by: Option<String>,
