@@ -1,0 +1,138 @@
+//! Live reads of one Deployment, past every cache, and the way from an alert's labels to it. Never writes, never guesses: a name
+//! that leads nowhere is unresolved, a question without an answer is unknown.
+
+use std::time::Duration;
+
+use kube::Client;
+use serde_json::Value;
+use url::form_urlencoded;
+
+use super::ask::get;
+use super::workload::{cannot_create, selector, workload};
+use crate::model::manifest::{controller, items, text};
+use crate::model::{Lookup, Resolution, TargetId, TargetRef, Time, Unknown, UnknownKind, Workload};
+
+/// How long one request may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+/// Pods looked at for image digests; more tell nothing new.
+const PODS_LOOKED_AT: u32 = 200;
+
+/// Reads workloads of one cluster.
+#[derive(Clone)]
+pub struct ClusterReader {
+    client: Client,
+}
+
+/// A Deployment as it was read.
+struct Seen {
+    /// What a decision sees of it.
+    workload: Workload,
+    /// Since when, and why, pods of its current ReplicaSet cannot be created.
+    cannot_create: Option<(Time, String)>,
+}
+
+/// Why there is nothing to see.
+enum Miss {
+    Unresolved(String),
+    Unknown(Unknown),
+}
+
+impl From<Unknown> for Miss {
+    fn from(why: Unknown) -> Self {
+        Self::Unknown(why)
+    }
+}
+
+impl ClusterReader {
+    /// A reader over a client that may retry reads.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Finds the workload that an alert names.
+    pub async fn resolve(&self, lookup: Lookup) -> Resolution {
+        let found = match lookup {
+            Lookup::Workload(at) => self.read(at, None).await,
+            Lookup::Pod { namespace, pod } => self.read_of_pod(&namespace, &pod).await,
+        };
+        resolution(found).0
+    }
+
+    /// Reads one particular target; another object of the same name is not it. With it: since when and why pods of the current
+    /// ReplicaSet cannot be created.
+    pub async fn observe(&self, target: TargetId) -> (Resolution, Option<(Time, String)>) {
+        resolution(self.read(target.at, Some(&target.uid)).await)
+    }
+
+    async fn read(&self, at: TargetRef, uid: Option<&str>) -> Result<Seen, Miss> {
+        let namespace = &at.namespace;
+        let deployment_path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{}", at.name);
+        let Some(deployment) = get::<Value>(&self.client, &deployment_path, REQUEST_LIMIT).await? else {
+            return Err(Miss::Unresolved(format!("there is no Deployment `{}` in namespace `{namespace}`", at.name)));
+        };
+        if let Some(wanted) = uid.filter(|wanted| text(&deployment, "/metadata/uid") != Some(*wanted)) {
+            return Err(Miss::Unresolved(format!(
+                "Deployment `{namespace}/{}` was deleted and made again: {wanted} is gone",
+                at.name
+            )));
+        }
+        let of_it: String = form_urlencoded::byte_serialize(selector(&deployment).as_bytes()).collect();
+        let sets_path = format!("/apis/apps/v1/namespaces/{namespace}/replicasets?labelSelector={of_it}");
+        let pods_path = format!("/api/v1/namespaces/{namespace}/pods?limit={PODS_LOOKED_AT}&labelSelector={of_it}");
+        let namespace_path = format!("/api/v1/namespaces/{namespace}");
+        let (sets, pods, namespace_object) = tokio::join!(
+            get::<Value>(&self.client, &sets_path, REQUEST_LIMIT),
+            get::<Value>(&self.client, &pods_path, REQUEST_LIMIT),
+            get::<Value>(&self.client, &namespace_path, REQUEST_LIMIT),
+        );
+        let sets = sets?.unwrap_or_default();
+        // Image digests are a bonus: without pods there are none.
+        let pods = pods.ok().flatten().unwrap_or_default();
+        // A namespaced Role cannot grant reading its Namespace. Who grants no more than that puts the pause on the workload.
+        let namespace_object = match namespace_object {
+            Err(why) if why.kind == UnknownKind::Forbidden => None,
+            other => other?,
+        };
+        let sets = items(&sets, "/items");
+        let workload = workload(at, &deployment, sets, items(&pods, "/items"), namespace_object.as_ref());
+        let cannot_create = cannot_create(&workload, sets);
+        Ok(Seen { workload, cannot_create })
+    }
+
+    /// Pod to ReplicaSet to Deployment, by owner references and their UIDs.
+    async fn read_of_pod(&self, namespace: &str, pod: &str) -> Result<Seen, Miss> {
+        let set = self.controller_of(namespace, ("pods", pod, None), "ReplicaSet").await?;
+        let found = self.controller_of(namespace, ("replicasets", &set.0, Some(&set.1)), "Deployment").await?;
+        let at = TargetRef::deployment(namespace, &found.0).map_err(Miss::Unresolved)?;
+        self.read(at, Some(&found.1)).await
+    }
+
+    /// Name and UID of the controller of `(resource, name, uid)`, which must be of a kind.
+    async fn controller_of(&self, namespace: &str, of: (&str, &str, Option<&str>), kind: &str) -> Result<(String, String), Miss> {
+        let (resource, name, uid) = of;
+        let group = if resource == "pods" { "/api/v1" } else { "/apis/apps/v1" };
+        let path = format!("{group}/namespaces/{namespace}/{resource}/{name}");
+        let object = get::<Value>(&self.client, &path, REQUEST_LIMIT).await?;
+        let object = object.filter(|object| uid.is_none() || text(object, "/metadata/uid") == uid);
+        let Some(object) = object else {
+            return Err(Miss::Unresolved(format!(
+                "{resource}/{name} in namespace `{namespace}` is gone: nothing tells what it belonged to"
+            )));
+        };
+        match controller(&object) {
+            Some((found, name, uid)) if found == kind => Ok((name.to_owned(), uid.to_owned())),
+            Some((found, owner, _)) => Err(Miss::Unresolved(format!(
+                "{resource}/{name} in namespace `{namespace}` belongs to {found}/{owner}, expected a {kind}"
+            ))),
+            None => Err(Miss::Unresolved(format!("{resource}/{name} in namespace `{namespace}` belongs to no controller"))),
+        }
+    }
+}
+
+fn resolution(found: Result<Seen, Miss>) -> (Resolution, Option<(Time, String)>) {
+    match found {
+        Ok(seen) => (Resolution::Found { workload: Box::new(seen.workload) }, seen.cannot_create),
+        Err(Miss::Unresolved(why)) => (Resolution::Unresolved { why }, None),
+        Err(Miss::Unknown(why)) => (Resolution::Unknown { why }, None),
+    }
+}
