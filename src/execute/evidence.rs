@@ -1,0 +1,238 @@
+//! What is collected before the write, because it vanishes with it: pods, events, ReplicaSets, what changed. Bounded in time and in
+//! size; what is missing is said, and stops nothing.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::ask::{self, Failure};
+use super::event::truncated;
+use super::patch;
+use super::redact::redact;
+use super::template_diff::diff;
+use super::writer::{ClusterWriter, owned};
+use crate::model::manifest::{self, condition, controller, count, items, number, text};
+use crate::model::{Evidence, Plan, template};
+
+/// For everything together.
+const BUDGET: Duration = Duration::from_secs(5);
+/// What one request of it may take, so that the others' answers are not lost with it.
+const ONE_REQUEST: Duration = Duration::from_millis(2_300);
+/// The longest section, in bytes.
+const SECTION_BYTES: usize = 64 * 1024;
+/// Pods and events that are described.
+const LINES: usize = 50;
+
+/// What was read in the first round.
+struct Read {
+    deployment: Result<Value, Failure>,
+    sets: Result<Value, Failure>,
+    pods: Result<Value, Failure>,
+    events: Result<Value, Failure>,
+}
+
+impl ClusterWriter {
+    /// Collects what shows why the release was left. Never fails: what could not be had is listed.
+    pub async fn evidence(&self, plan: &Plan) -> Evidence {
+        let mut evidence = Evidence::default();
+        let deadline = tokio::time::Instant::now() + BUDGET;
+        let read = self.first_round(plan).await;
+        let sets = owned_sets(plan, read.sets.as_ref().ok());
+        let leaving: BTreeSet<String> =
+            sets.iter().filter(|set| digest_of(set) == plan.from.digest).map(|set| owned(set, "/metadata/uid")).collect();
+        let pods: Vec<&Value> = read
+            .pods
+            .as_ref()
+            .map(|pods| {
+                items(pods, "/items")
+                    .iter()
+                    .filter(|pod| controller(pod).is_some_and(|(.., uid)| leaving.contains(uid)))
+                    .collect()
+            })
+            .unwrap_or_default();
+        note(&mut evidence, "target", read.deployment.as_ref().map(describe_target));
+        note(&mut evidence, "replica sets", read.sets.as_ref().map(|_| describe_sets(plan, &sets)));
+        note(&mut evidence, "pods", read.pods.as_ref().map(|_| describe_pods(&pods)));
+        note(&mut evidence, "events", read.events.as_ref().map(|events| describe_events(plan, events, &sets, &pods)));
+        let before = read.deployment.as_ref().ok().and_then(|deployment| deployment.pointer("/spec/template"));
+        let after = sets.iter().find(|set| digest_of(set) == plan.to.digest).and_then(|set| set.pointer("/spec/template"));
+        match (before, after) {
+            (Some(before), Some(after)) => put(&mut evidence, "template diff", diff(before, after)),
+            _ => evidence.missing.push("template diff: one of the two templates was not read".to_owned()),
+        }
+        let logs = self.worst_logs(plan, &pods);
+        match tokio::time::timeout_at(deadline, logs).await {
+            Ok((sections, missing)) => {
+                for (name, text) in sections {
+                    put(&mut evidence, &name, text);
+                }
+                evidence.missing.extend(missing);
+            }
+            Err(_) => evidence.missing.push(format!("logs: not read within {} s", BUDGET.as_secs())),
+        }
+        evidence
+    }
+
+    async fn first_round(&self, plan: &Plan) -> Read {
+        let namespace = &plan.target.at.namespace;
+        let core = format!("/api/v1/namespaces/{namespace}");
+        let limited = |path: String| async move {
+            match tokio::time::timeout(ONE_REQUEST, ask::get(&self.reads, &path)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Failure::Doubtful(format!("no answer within {} ms", ONE_REQUEST.as_millis()))),
+            }
+        };
+        let (deployment, sets, pods, events) = tokio::join!(
+            limited(patch::path(plan)),
+            limited(format!("/apis/apps/v1/namespaces/{namespace}/replicasets?limit=500")),
+            limited(format!("{core}/pods?limit=500")),
+            limited(format!("{core}/events?limit=1000")),
+        );
+        Read { deployment, sets, pods, events }
+    }
+}
+
+fn owned_sets<'a>(plan: &Plan, sets: Option<&'a Value>) -> Vec<&'a Value> {
+    let all = sets.map(|sets| items(sets, "/items")).unwrap_or_default();
+    let mut own: Vec<_> = all.iter().filter(|set| controller(set).is_some_and(|(.., uid)| uid == plan.target.uid)).collect();
+    own.sort_by_key(|set| revision(set));
+    own
+}
+
+fn digest_of(set: &Value) -> crate::model::Digest {
+    template::digest(set.pointer("/spec/template").unwrap_or(&Value::Null))
+}
+
+fn revision(set: &Value) -> u64 {
+    manifest::annotation(set, manifest::REVISION).and_then(|revision| revision.parse().ok()).unwrap_or(0)
+}
+
+fn note(evidence: &mut Evidence, name: &str, section: Result<String, &Failure>) {
+    match section {
+        Ok(text) => put(evidence, name, text),
+        Err(failure) => evidence.missing.push(format!("{name}: {}", failure.text())),
+    }
+}
+
+/// Every section is redacted and bounded here, whatever it comes from.
+fn put(evidence: &mut Evidence, name: &str, text: String) {
+    let redacted = redact(&text);
+    let mut kept = truncated(&redacted, SECTION_BYTES).to_owned();
+    if kept.len() < redacted.len() {
+        kept.push_str("\n[cut]");
+    }
+    if !kept.is_empty() {
+        evidence.sections.insert(name.to_owned(), kept);
+    }
+}
+
+fn describe_target(deployment: &Value) -> String {
+    let mut out = format!(
+        "generation {} (controller at {}), replicas {}: {} updated, {} available, {} in all\n",
+        number(deployment, "/metadata/generation"),
+        number(deployment, "/status/observedGeneration"),
+        count(deployment, "/spec/replicas"),
+        count(deployment, "/status/updatedReplicas"),
+        count(deployment, "/status/availableReplicas"),
+        count(deployment, "/status/replicas"),
+    );
+    for entry in items(deployment, "/status/conditions") {
+        let _ = writeln!(out, "{}", describe_condition(entry));
+    }
+    for entry in items(deployment, "/metadata/managedFields") {
+        let _ = writeln!(out, "written by {} at {}", owned(entry, "/manager"), owned(entry, "/time"));
+    }
+    if let Some(cause) = manifest::annotation(deployment, manifest::CHANGE_CAUSE) {
+        let _ = writeln!(out, "change cause: {cause}");
+    }
+    out
+}
+
+fn describe_condition(entry: &Value) -> String {
+    let what = [owned(entry, "/type"), owned(entry, "/status"), owned(entry, "/reason")].join(" ");
+    format!("{what} since {}: {}", owned(entry, "/lastTransitionTime"), owned(entry, "/message"))
+}
+
+fn describe_sets(plan: &Plan, sets: &[&Value]) -> String {
+    let mut out = String::new();
+    for set in sets {
+        let digest = digest_of(set);
+        let mark = if digest == plan.from.digest {
+            " <- leaving"
+        } else if digest == plan.to.digest {
+            " <- going to"
+        } else {
+            ""
+        };
+        let images = template::images(set.pointer("/spec/template").unwrap_or(&Value::Null)).join(", ");
+        let _ = writeln!(
+            out,
+            "revision {} {} created {} replicas {} available {} {images} {}{mark}",
+            revision(set),
+            owned(set, "/metadata/name"),
+            owned(set, "/metadata/creationTimestamp"),
+            count(set, "/spec/replicas"),
+            count(set, "/status/availableReplicas"),
+            digest.short(),
+        );
+    }
+    out
+}
+
+fn describe_pods(pods: &[&Value]) -> String {
+    let mut out = String::new();
+    for pod in pods.iter().take(LINES) {
+        let ready = condition(pod, "Ready").map(|ready| owned(ready, "/status")).unwrap_or_default();
+        let node = text(pod, "/spec/nodeName").unwrap_or("-");
+        let _ = writeln!(out, "{} phase {} ready {ready} node {node}", owned(pod, "/metadata/name"), owned(pod, "/status/phase"));
+        for status in ["/status/initContainerStatuses", "/status/containerStatuses"].iter().flat_map(|path| items(pod, path)) {
+            let _ = writeln!(out, "  {}", describe_container(status));
+        }
+        for entry in items(pod, "/status/conditions").iter().filter(|entry| text(entry, "/status") == Some("False")) {
+            let _ = writeln!(out, "  {}", describe_condition(entry));
+        }
+    }
+    if pods.len() > LINES {
+        let _ = writeln!(out, "and {} more", pods.len() - LINES);
+    }
+    out
+}
+
+fn describe_container(status: &Value) -> String {
+    let mut out = format!("{}: restarts {}", owned(status, "/name"), count(status, "/restartCount"));
+    for (name, path) in [("now", "/state"), ("before", "/lastState")] {
+        let Some((state, detail)) = status.pointer(path).and_then(Value::as_object).and_then(|state| state.iter().next()) else {
+            continue;
+        };
+        let _ = write!(out, ", {name} {state} {}", owned(detail, "/reason"));
+        if state == "terminated" {
+            let _ = write!(out, " exit code {} signal {}", number(detail, "/exitCode"), number(detail, "/signal"));
+        }
+        if let Some(message) = text(detail, "/message") {
+            let _ = write!(out, " ({})", truncated(message, 500));
+        }
+    }
+    let _ = write!(out, ", image {}", owned(status, "/imageID"));
+    out
+}
+
+/// Events about the Deployment, its ReplicaSets and the pods of the leaving release, newest first.
+fn describe_events(plan: &Plan, events: &Value, sets: &[&Value], pods: &[&Value]) -> String {
+    let mut about: BTreeSet<&str> = sets.iter().chain(pods).filter_map(|object| text(object, "/metadata/uid")).collect();
+    about.insert(&plan.target.uid);
+    let mut lines: Vec<String> = items(events, "/items")
+        .iter()
+        .filter(|event| text(event, "/involvedObject/uid").is_some_and(|uid| about.contains(uid)))
+        .map(|event| {
+            let at = text(event, "/lastTimestamp").or_else(|| text(event, "/eventTime")).unwrap_or_default();
+            let object = format!("{}/{}", owned(event, "/involvedObject/kind"), owned(event, "/involvedObject/name"));
+            let what = [owned(event, "/type"), owned(event, "/reason"), object].join(" ");
+            format!("{at} {what} ×{}: {}", count(event, "/count").max(1), truncated(&owned(event, "/message"), 500))
+        })
+        .collect();
+    lines.sort_unstable_by(|a, b| b.cmp(a));
+    lines.truncate(LINES);
+    lines.join("\n")
+}
