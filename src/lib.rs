@@ -27,7 +27,13 @@ pub mod journal;
 pub mod policy;
 
 #[cfg(feature = "service")]
+pub mod cluster;
+#[cfg(feature = "service")]
+pub mod execute;
+#[cfg(feature = "service")]
 pub mod metrics;
+#[cfg(feature = "service")]
+pub mod observe;
 #[cfg(feature = "service")]
 pub mod ports;
 #[cfg(feature = "service")]

@@ -137,8 +137,31 @@ mod tests {
     #[test]
     fn refuses_what_prometheus_refuses() {
         for text in [
-            "", " ", "1", "s", "1M", "1 month", "1.5h", "2 min", "1h 30m", "30m1h", "1h1h", "1us", "-1s", "+1s", "1S", "1hm", "1msec", "²s",
-            "1ms1s", "293y", "18446744073709551615s", "99999999999999999999s", "18446744073709551615s500ms", "1s\n", "１s",
+            "",
+            " ",
+            "1",
+            "s",
+            "1M",
+            "1 month",
+            "1.5h",
+            "2 min",
+            "1h 30m",
+            "30m1h",
+            "1h1h",
+            "1us",
+            "-1s",
+            "+1s",
+            "1S",
+            "1hm",
+            "1msec",
+            "²s",
+            "1ms1s",
+            "293y",
+            "18446744073709551615s",
+            "99999999999999999999s",
+            "18446744073709551615s500ms",
+            "1s\n",
+            "１s",
         ] {
             assert!(parse(text).is_err(), "{text:?}");
         }
@@ -146,7 +169,9 @@ mod tests {
 
     #[test]
     fn says_what_to_do() {
-        for (text, help) in [("5", "`5s`"), ("1.5h", "whole numbers"), ("1h 30m", "no spaces"), ("-3s", "negative"), ("30m1h", "large to small")] {
+        for (text, help) in
+            [("5", "`5s`"), ("1.5h", "whole numbers"), ("1h 30m", "no spaces"), ("-3s", "negative"), ("30m1h", "large to small")]
+        {
             let problem = parse(text).unwrap_err();
             assert!(problem.to_string().contains(help), "{problem}");
         }

@@ -9,7 +9,8 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, Problem> {
     // Alertmanager compiles this very text, so that `a)|(b` means here what it means there.
     let anchored = format!("^(?:{pattern})$");
     // What is wrong with the pattern by itself has the better place: `a(` takes the anchor's `)` for its own.
-    let translated = translate(&anchored).map_err(|problem| translate(pattern).err().unwrap_or_else(|| Problem::new(0..pattern.len(), problem.message)))?;
+    let translated = translate(&anchored)
+        .map_err(|problem| translate(pattern).err().unwrap_or_else(|| Problem::new(0..pattern.len(), problem.message)))?;
     RegexBuilder::new(&translated).size_limit(MAX_COMPILED_BYTES).build().map_err(|error| {
         let message = match error {
             regex::Error::CompiledTooBig(_) => format!("the regular expression `{pattern}` is too large"),
@@ -96,7 +97,8 @@ fn repeat(reader: &mut Reader<'_>, out: &mut String, previous: Previous, length:
     match previous {
         Previous::Item => {}
         Previous::Nothing => {
-            return Err(reader.problem(start, format!("nothing to repeat before `{operator}`"))
+            return Err(reader
+                .problem(start, format!("nothing to repeat before `{operator}`"))
                 .help("write `.*` for any text; a matcher holds a regular expression, not a glob"));
         }
         Previous::Repeat => return Err(reader.problem(start, format!("`{operator}` after another repeat"))),
@@ -113,7 +115,8 @@ fn repeat(reader: &mut Reader<'_>, out: &mut String, previous: Previous, length:
 fn counted(rest: &str) -> Option<(usize, bool)> {
     let inner = rest.strip_prefix('{')?.split_once('}')?.0;
     let number = |text: &str| {
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        let is_number =
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         is_number.then(|| text.parse::<u32>().unwrap_or(u32::MAX))
     };
     let (low, high) = match inner.split_once(',') {
@@ -151,7 +154,8 @@ fn group(reader: &mut Reader<'_>, out: &mut String, open: &mut Vec<usize>) -> Re
     let (set, unset) = flags.split_once('-').map_or((flags, None), |(set, unset)| (set, Some(unset)));
     let known = |flags: &str| flags.chars().all(|flag| matches!(flag, 'i' | 'm' | 's' | 'U'));
     if !known(set) || !unset.is_none_or(|unset| known(unset) && !unset.is_empty()) {
-        return Err(reader.problem(start, format!("unknown group `(?{flags}`"))
+        return Err(reader
+            .problem(start, format!("unknown group `(?{flags}`"))
             .help("Go knows `(?:…)` and the flags i, m, s, U; there is no look-around"));
     }
     let is_group = reader.peek() == Some(':');
@@ -234,7 +238,9 @@ fn class(reader: &mut Reader<'_>, out: &mut String) -> Result<(), Problem> {
             reader.skip(name.len() + 4);
             let plain = name.strip_prefix('^').unwrap_or(name);
             if !POSIX.contains(&plain) {
-                return Err(reader.problem(at, format!("unknown class `[:{name}:]`")).help(format!("known: {}", POSIX.join(", "))));
+                return Err(reader
+                    .problem(at, format!("unknown class `[:{name}:]`"))
+                    .help(format!("known: {}", POSIX.join(", "))));
             }
             out.push_str(&format!("[:{name}:]"));
         } else if let Some(set) = perl_class(rest) {
@@ -416,13 +422,35 @@ const POSIX: [&str; 14] = [
 ];
 
 const CATEGORIES: [&str; 36] = [
-    "L", "M", "N", "P", "S", "Z", "C", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi",
-    "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Any",
+    "L", "M", "N", "P", "S", "Z", "C", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe",
+    "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Any",
 ];
 
 const SCRIPTS: [&str; 24] = [
-    "Latin", "Greek", "Cyrillic", "Han", "Hiragana", "Katakana", "Hangul", "Arabic", "Hebrew", "Thai", "Devanagari", "Armenian",
-    "Bengali", "Georgian", "Tamil", "Telugu", "Khmer", "Lao", "Mongolian", "Myanmar", "Sinhala", "Tibetan", "Common", "Inherited",
+    "Latin",
+    "Greek",
+    "Cyrillic",
+    "Han",
+    "Hiragana",
+    "Katakana",
+    "Hangul",
+    "Arabic",
+    "Hebrew",
+    "Thai",
+    "Devanagari",
+    "Armenian",
+    "Bengali",
+    "Georgian",
+    "Tamil",
+    "Telugu",
+    "Khmer",
+    "Lao",
+    "Mongolian",
+    "Myanmar",
+    "Sinhala",
+    "Tibetan",
+    "Common",
+    "Inherited",
 ];
 
 #[cfg(test)]
