@@ -115,7 +115,8 @@ const FUEL: u64 = 100_000;
 const STATEMENTS: [&str; 6] = ["if", "elif", "else", "endif", "for", "endfor"];
 
 const FILTERS: [&str; 16] = [
-    "default", "d", "upper", "lower", "title", "trim", "join", "length", "first", "last", "round", "int", "float", "abs", "percent", "duration",
+    "default", "d", "upper", "lower", "title", "trim", "join", "length", "first", "last", "round", "int", "float", "abs",
+    "percent", "duration",
 ];
 
 static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(environment);
@@ -172,7 +173,9 @@ fn percent(value: f64) -> String {
 /// Seconds as a duration: `5400` as `1h30m`.
 fn format_seconds(seconds: f64) -> Result<String, Error> {
     let whole = Duration::try_from_secs_f64(seconds.round());
-    whole.map(duration::format).map_err(|_| Error::new(ErrorKind::InvalidOperation, format!("`{seconds}` seconds are not a duration")))
+    whole
+        .map(duration::format)
+        .map_err(|_| Error::new(ErrorKind::InvalidOperation, format!("`{seconds}` seconds are not a duration")))
 }
 
 fn percent_encode(text: &str) -> String {
@@ -195,19 +198,21 @@ fn check_blocks(source: &str) -> Result<(), Problem> {
     while let Some(found) = source.get(at..).and_then(|rest| rest.find('{')) {
         let start = at + found;
         let rest = source.get(start..).unwrap_or("");
-        at = start + match rest.get(..2) {
-            // Something between the braces and a comment's end; minijinja judges the rest.
-            Some("{#") => rest.find("#}").map_or(rest.len(), |end| end + 2),
-            Some("{{") => check_block(source, start, "}}")?,
-            Some("{%") if statements == MAX_STATEMENTS => {
-                return Err(Problem::new(start..start + 2, "too many `{% … %}` in a template").help(format!("the limit is {MAX_STATEMENTS}")));
-            }
-            Some("{%") => {
-                statements += 1;
-                check_block(source, start, "%}")?
-            }
-            _ => 1,
-        };
+        at = start
+            + match rest.get(..2) {
+                // Something between the braces and a comment's end; minijinja judges the rest.
+                Some("{#") => rest.find("#}").map_or(rest.len(), |end| end + 2),
+                Some("{{") => check_block(source, start, "}}")?,
+                Some("{%") if statements == MAX_STATEMENTS => {
+                    return Err(Problem::new(start..start + 2, "too many `{% … %}` in a template")
+                        .help(format!("the limit is {MAX_STATEMENTS}")));
+                }
+                Some("{%") => {
+                    statements += 1;
+                    check_block(source, start, "%}")?
+                }
+                _ => 1,
+            };
     }
     Ok(())
 }
@@ -278,7 +283,8 @@ fn unknown_variable(source: &str, root: &str, roots: &[&str]) -> Problem {
     let found = source.match_indices(root).map(|(at, _)| at).find(|at| {
         let before = source.get(..*at).and_then(|text| text.chars().next_back());
         let after = source.get(at + root.len()..).and_then(|text| text.chars().next()).filter(|char| *char != '.');
-        let inside = source.get(..*at).is_some_and(|text| text.rfind("{{").max(text.rfind("{%")) > text.rfind("}}").max(text.rfind("%}")));
+        let inside =
+            source.get(..*at).is_some_and(|text| text.rfind("{{").max(text.rfind("{%")) > text.rfind("}}").max(text.rfind("%}")));
         inside && !is_word(before) && !is_word(after)
     });
     let at = found.map_or(0..source.len(), |at| at..at + root.len());
@@ -423,7 +429,8 @@ mod tests {
 
     #[test]
     fn lists_what_it_reads() {
-        let template = Template::parse("{{ plan.to.version }}{{ labels.app }}{% for a in alerts %}{{ a }}{% endfor %}", &ROOTS).unwrap();
+        let template =
+            Template::parse("{{ plan.to.version }}{{ labels.app }}{% for a in alerts %}{{ a }}{% endfor %}", &ROOTS).unwrap();
         let variables: Vec<&str> = template.variables().iter().map(String::as_str).collect();
         assert_eq!(variables, ["alerts", "labels.app", "plan.to.version"]);
         assert_eq!(template.source().len(), 77);
