@@ -9,9 +9,17 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, Problem> {
     // Alertmanager compiles this very text, so that `a)|(b` means here what it means there.
     let anchored = format!("^(?:{pattern})$");
     // What is wrong with the pattern by itself has the better place: `a(` takes the anchor's `)` for its own.
-    let translated = translate(&anchored)
-        .map_err(|problem| translate(pattern).err().unwrap_or_else(|| Problem::new(0..pattern.len(), problem.message)))?;
-    RegexBuilder::new(&translated).size_limit(MAX_COMPILED_BYTES).build().map_err(|error| {
+    let own = |problem: Problem| translate(pattern).err().unwrap_or_else(|| Problem::new(0..pattern.len(), problem.message));
+    build(pattern, &translate(&anchored).map_err(own)?)
+}
+
+/// Compiles a pattern that may match anywhere in a text.
+pub(super) fn compile_search(pattern: &str) -> Result<Regex, Problem> {
+    build(pattern, &translate(pattern)?)
+}
+
+fn build(pattern: &str, translated: &str) -> Result<Regex, Problem> {
+    RegexBuilder::new(translated).size_limit(MAX_COMPILED_BYTES).build().map_err(|error| {
         let message = match error {
             regex::Error::CompiledTooBig(_) => format!("the regular expression `{pattern}` is too large"),
             _ => format!("`{pattern}` is not a regular expression"),

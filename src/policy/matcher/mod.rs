@@ -131,6 +131,11 @@ pub fn all_match(matchers: &[Matcher], labels: &BTreeMap<String, String>) -> boo
     matchers.iter().all(|matcher| matcher.matches(labels))
 }
 
+/// A regular expression in the same dialect that may match anywhere in a text, for conditions.
+pub(crate) fn search_regex(pattern: &str) -> Result<Regex, Problem> {
+    dialect::compile_search(pattern)
+}
+
 /// The matchers as Alertmanager prints a list of them: `{a="b",c=~"d"}`.
 pub fn format_all(matchers: &[Matcher]) -> String {
     let each: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
