@@ -5,7 +5,7 @@
 //! ```text
 //! L4  main  cli  app  settings  lifecycle  telemetry
 //! L3  engine | http  execute  observe  notify  store  simulate  clock      siblings
-//! L2  ports  metrics  outgoing
+//! L2  ports  metrics
 //! L1  policy  decide  journal                                              pure
 //! L0  model                                                                pure
 //! ```
@@ -34,8 +34,6 @@ pub mod execute;
 pub mod metrics;
 #[cfg(feature = "service")]
 pub mod observe;
-#[cfg(feature = "service")]
-pub mod outgoing;
 #[cfg(feature = "service")]
 pub mod ports;
 #[cfg(feature = "service")]

@@ -1,1 +1,28 @@
-//! L1, the heart: `step` turns an input into records and effects. Pure.
+//! L1, the heart: `step` turns an input into records and effects. Total and synchronous: no clock, no IO, no entropy.
+
+mod act;
+pub mod book;
+pub mod brakes;
+pub mod decision;
+mod draft;
+pub mod effect;
+mod events;
+mod fold;
+pub mod incident;
+mod intake;
+mod ledger;
+mod life;
+pub mod limits;
+mod locate;
+pub mod observation;
+pub mod operate;
+mod plan;
+pub mod presence;
+mod proof;
+mod request;
+mod scope;
+mod step;
+mod tell;
+pub mod verdict;
+
+pub use step::{step, wake_at};

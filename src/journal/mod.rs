@@ -2,4 +2,6 @@
 
 pub mod census;
 pub mod receipt;
+pub mod record;
+pub mod snapshot;
 pub mod wire;

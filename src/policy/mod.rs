@@ -4,4 +4,6 @@ pub mod duration;
 pub mod expr;
 pub mod matcher;
 pub mod problem;
+pub mod promql;
 pub mod template;
+pub mod types;

@@ -1,0 +1,215 @@
+//! From the intent to the proof: the write, its answer, and what is made of a doubtful one.
+
+use super::draft::Draft;
+use super::effect::Effect;
+use super::incident::{Event, Phase};
+use super::limits::backoff;
+use super::observation::{Observation, Purpose};
+use super::proof;
+use crate::model::{Applied, Evidence, Guard, Moment, PreflightReport, Reason, Resolution, Time};
+
+/// Preflight and evidence came back.
+pub(super) fn prepared(draft: &mut Draft<'_>, report: PreflightReport, evidence: Evidence) {
+    if !matches!(draft.incident.phase, Phase::Preparing { .. }) {
+        return;
+    }
+    let problem = report.problem().cloned();
+    draft.record(Event::Prepared { report, evidence: Box::new(evidence) });
+    let Some(problem) = problem else {
+        draft.enter(Phase::Redeciding { since: draft.now });
+        draft.ask(Purpose::Redecide, 0);
+        return;
+    };
+    let what = format!("{}: {}", problem.check, problem.problem.unwrap_or_default());
+    if problem.forbidden {
+        draft.page(Reason::BrakeHeld, Moment::Paged, &format!("brake `permission` holds: {what}"), true);
+    } else {
+        draft.page(Reason::Preflight, Moment::Paged, &format!("preflight: {what}; nothing was done"), true);
+    }
+}
+
+/// Commits the intent and starts the write. Called with a verdict of this very moment only.
+pub(super) fn write(draft: &mut Draft<'_>) {
+    let Some((plan, guard)) = draft.incident.plan.clone().zip(guard(draft)) else {
+        draft.page(Reason::Failed, Moment::Failed, "the target could not be read before the write", true);
+        return;
+    };
+    let first = draft.incident.attempt().is_none_or(|attempt| attempt.plan.hash() != plan.hash());
+    draft.record(Event::Intended);
+    draft.enter(Phase::Executing { step: 0, since: draft.now, doubtful: false });
+    if first {
+        let text = format!("{} -> {}", plan.from.label(), plan.to.label());
+        draft.announce(Moment::Started, &format!("rolling back: {}", super::tell::subject(&draft.incident)), &text);
+        draft.effect(Effect::Event {
+            target: plan.target.clone(),
+            incident: draft.incident.id.clone(),
+            reason: "RollbackStarted",
+            note: text,
+        });
+    }
+    draft.effect(Effect::Apply { plan: Box::new(plan), step: 0, guard });
+}
+
+fn guard(draft: &Draft<'_>) -> Option<Guard> {
+    match draft.incident.decision.as_ref()?.observation.workload.as_ref()? {
+        Resolution::Found { workload } => Some(Guard { generation: workload.generation }),
+        _ => None,
+    }
+}
+
+/// The write was answered.
+pub(super) fn applied(draft: &mut Draft<'_>, applied: Applied) {
+    let Phase::Executing { step, since, .. } = draft.incident.phase else { return };
+    draft.record(Event::Applied { applied: applied.clone() });
+    match applied {
+        Applied::Done { generation } => written(draft, &format!("written, generation {generation}")),
+        Applied::Already { ours: true, .. } => written(draft, "was written already, by us"),
+        Applied::Already { ours: false, .. } => written(draft, "somebody put the release back first"),
+        Applied::Doubtful { why } => {
+            draft.note(format!("no telling whether it was written: {why}"));
+            draft.enter(Phase::Executing { step, since, doubtful: true });
+            draft.ask(Purpose::Reconcile, 0);
+        }
+        Applied::Refused { why, transient: true, .. } if may_try_again(draft) => {
+            draft.note(format!("not written: {why}; reading everything again"));
+            draft.enter(Phase::Redeciding { since: draft.now });
+            draft.ask_in(Purpose::Redecide, backoff(0), 0);
+        }
+        Applied::Refused { why, forbidden, .. } => {
+            let reason = if forbidden { Reason::BrakeHeld } else { Reason::Failed };
+            let text = if forbidden { format!("brake `permission` holds: {why}") } else { format!("not written: {why}") };
+            draft.end_attempt(reason);
+            draft.page(reason, Moment::Failed, &text, true);
+        }
+    }
+}
+
+/// What failed before touching anything is tried again, for a while.
+fn may_try_again(draft: &Draft<'_>) -> bool {
+    draft.incident.attempt().is_some_and(|attempt| draft.now.since(attempt.intended_at) < draft.ctx.limits.patience)
+}
+
+fn written(draft: &mut Draft<'_>, words: &str) {
+    draft.note(words);
+    if let Some((_, by, why)) = draft.incident.vetoed.clone() {
+        draft.end_attempt(Reason::Vetoed);
+        draft.page(
+            Reason::Vetoed,
+            Moment::Paged,
+            &format!("{by} vetoed while it was being written ({why}); it was written"),
+            true,
+        );
+        return;
+    }
+    draft.enter(Phase::Verifying { since: draft.now });
+    draft.ask(Purpose::Verify, 0);
+}
+
+/// A doubtful write, or one that a restart cut off, was looked at.
+pub(super) fn reconciled(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
+    let Phase::Executing { since, .. } = draft.incident.phase else { return };
+    let Some(plan) = draft.incident.attempt().map(|attempt| attempt.plan.clone()) else { return };
+    match &observation.workload {
+        Some(Resolution::Found { workload }) if workload.release == plan.to.digest => {
+            let ours = workload.last_rollback.as_deref() == Some(draft.incident.id.as_str());
+            let applied = Applied::Already { generation: workload.generation, ours };
+            draft.record(Event::Applied { applied });
+            written(draft, if ours { "it was written, by us" } else { "the release is back, not by us" });
+        }
+        Some(Resolution::Found { workload }) if workload.release == plan.from.digest => not_written(draft, since, tries),
+        Some(Resolution::Found { workload }) => {
+            draft.end_attempt(Reason::Superseded);
+            let text = format!("somebody put release {} there meanwhile", workload.release.short());
+            draft.page(Reason::Superseded, Moment::Failed, &text, true);
+        }
+        Some(Resolution::Unresolved { why }) => {
+            draft.end_attempt(Reason::TargetGone);
+            draft.page(Reason::TargetGone, Moment::Failed, why, true);
+        }
+        Some(Resolution::Unknown { .. }) | None if draft.now.since(since) < draft.ctx.limits.patience => {
+            draft.ask_in(Purpose::Reconcile, backoff(tries), tries + 1);
+        }
+        Some(Resolution::Unknown { .. }) | None => {
+            draft.end_attempt(Reason::Unknown);
+            let text = "whether the rollback was written cannot be seen: the cluster does not answer";
+            draft.page(Reason::Unknown, Moment::Failed, text, true);
+        }
+    }
+}
+
+/// It was not written, so far. A late write of the same patch would meet its guard: the next one is decided on the generation
+/// that was read after it, so that at most one of them is taken.
+fn not_written(draft: &mut Draft<'_>, since: Time, tries: u32) {
+    if draft.now.since(since) < draft.ctx.limits.patience || tries == 0 {
+        draft.note("it was not written; reading everything again");
+        draft.enter(Phase::Redeciding { since: draft.now });
+        draft.ask(Purpose::Redecide, 0);
+    } else {
+        draft.end_attempt(Reason::Failed);
+        draft.page(Reason::Failed, Moment::Failed, "the rollback was not written, and trying again did not help", true);
+    }
+}
+
+/// A look at the target after the write.
+pub(super) fn verified(draft: &mut Draft<'_>, observation: &Observation) {
+    let Phase::Verifying { since } = draft.incident.phase else { return };
+    let Some(attempt) = draft.incident.attempt().cloned() else { return };
+    let proof = proof::judge(draft.ctx, draft.book, &draft.incident, (&attempt, since), observation, draft.now);
+    let newly_complete = proof.rolled_back && attempt.rolled_back_at.is_none();
+    let holds_since = proof.holds.then(|| attempt.holds_since.unwrap_or(draft.now));
+    let changed = proof.checks != attempt.checks || holds_since != attempt.holds_since || newly_complete;
+    if changed || attempt.tail_until.is_none() {
+        draft.record(Event::Checked {
+            checks: proof.checks.clone(),
+            rolled_back: proof.rolled_back,
+            holds_since,
+            tail_until: Some(proof.tail_until),
+        });
+    }
+    if newly_complete {
+        let title = format!("rolled back: {}", super::tell::subject(&draft.incident));
+        draft.announce(Moment::RolledBack, &title, "the rollout is complete; proof is gathered");
+    }
+    if let Some((reason, words)) = proof.over {
+        not_proven(draft, reason, &words);
+        return;
+    }
+    if holds_since.is_some_and(|from| draft.now.since(from) >= attempt.plan.verify.hold) {
+        proven(draft);
+        return;
+    }
+    draft.ask_in(Purpose::Verify, draft.ctx.limits.verify_every, 0);
+}
+
+fn proven(draft: &mut Draft<'_>) {
+    draft.end_attempt(Reason::Verified);
+    draft.enter(Phase::Verified);
+    let text = "the rollout is complete and every check holds";
+    draft.announce(Moment::Verified, &format!("verified: {}", super::tell::subject(&draft.incident)), text);
+    if let Some(target) = draft.incident.target.clone() {
+        draft.effect(Effect::Event {
+            target,
+            incident: draft.incident.id.clone(),
+            reason: "RollbackVerified",
+            note: text.to_owned(),
+        });
+    }
+    draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every.min(draft.ctx.limits.close_after), 0);
+}
+
+fn not_proven(draft: &mut Draft<'_>, reason: Reason, words: &str) {
+    draft.end_attempt(reason);
+    draft.note(format!("{reason}: {words}"));
+    match reason {
+        Reason::Superseded => {
+            draft.page(reason, Moment::Failed, &format!("superseded while it was being proven: {words}"), true);
+        }
+        // Seen to be the same or worse: the next procedure's turn, decided again under all brakes.
+        Reason::Ineffective if super::life::has_next_level(draft) => {
+            draft.enter(Phase::Deciding { since: draft.now });
+            draft.ask(Purpose::Decide, 0);
+        }
+        Reason::Ineffective => draft.page(reason, Moment::Ineffective, &format!("it did not help: {words}"), true),
+        _ => draft.page(reason, Moment::Failed, words, true),
+    }
+}

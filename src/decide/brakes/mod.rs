@@ -1,0 +1,100 @@
+//! The brakes: one file each, all of the same shape. A brake never acts; it holds, lets go, or is blind, and blind holds.
+
+mod budget;
+mod cooldown;
+mod fit_target;
+mod flapping;
+mod human_active;
+mod owner;
+mod paused;
+mod permission;
+mod quiet_start;
+mod recent_change;
+mod stale_facts;
+mod truncated;
+
+pub use fit_target::choose as choose_release;
+pub use recent_change::{Change, change};
+
+use super::book::{Book, History};
+use super::decision::{Grip, Judgement};
+use super::incident::Incident;
+use super::limits::Limits;
+use super::observation::Observation;
+use super::presence::Presence;
+use crate::model::{Brake, Mode, Resolution, Time, Workload};
+use crate::policy::types::{Policy, Rule};
+
+/// All that a brake may look at.
+pub struct Scene<'a> {
+    /// All that is remembered.
+    pub book: &'a Book,
+    /// The incident that wants a rollback.
+    pub incident: &'a Incident,
+    /// The policy that decides.
+    pub policy: &'a Policy,
+    /// The rule that said rollback.
+    pub rule: &'a Rule,
+    /// The mode that holds.
+    pub mode: Mode,
+    /// Whether the procedure may take the service down.
+    pub may_drop: bool,
+    /// What was observed.
+    pub observation: &'a Observation,
+    /// Whether the alerts fire.
+    pub presence: &'a Presence,
+    /// The names of the facts that the reached rules read.
+    pub read: &'a [String],
+    /// The names of brakes that a person overrode for this incident's plan.
+    pub overrides: &'a [String],
+    /// The product's times.
+    pub limits: &'a Limits,
+    /// The clock.
+    pub now: Time,
+}
+
+impl Scene<'_> {
+    /// The target as it was read live, if it could be.
+    pub fn workload(&self) -> Option<&Workload> {
+        match self.observation.workload.as_ref()? {
+            Resolution::Found { workload } => Some(workload),
+            _ => None,
+        }
+    }
+
+    /// What is known of the target.
+    pub fn history(&self) -> Option<&History> {
+        self.book.history(self.incident.target.as_ref()?)
+    }
+}
+
+/// Asks every brake, in the order of the reference.
+pub fn judge_all(scene: &Scene<'_>) -> Vec<Judgement> {
+    Brake::ALL.iter().map(|brake| judge(*brake, scene)).collect()
+}
+
+/// Asks one brake: unless the policy switched it off by name, or a person overrode it for this plan.
+fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
+    if let Some(reason) = scene.policy.brakes.disabled(brake) {
+        let because = format!("switched off in the policy: {reason}");
+        return Judgement { brake, grip: Grip::Off(reason.to_owned()), because, until: None };
+    }
+    let judgement = match brake {
+        Brake::RecentChange => recent_change::judge(scene),
+        Brake::FitTarget => fit_target::judge(scene),
+        Brake::Cooldown => cooldown::judge(scene),
+        Brake::Budget => budget::judge(scene),
+        Brake::Flapping => flapping::judge(scene),
+        Brake::QuietStart => quiet_start::judge(scene),
+        Brake::HumanActive => human_active::judge(scene),
+        Brake::Owner => owner::judge(scene),
+        Brake::Paused => paused::judge(scene),
+        Brake::StaleFacts => stale_facts::judge(scene),
+        Brake::Truncated => truncated::judge(scene),
+        Brake::Permission => permission::judge(scene),
+    };
+    if judgement.holds() && scene.overrides.iter().any(|name| name == brake.as_str()) {
+        return Judgement { grip: Grip::Overridden, ..judgement };
+    }
+    judgement
+}

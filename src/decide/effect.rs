@@ -1,0 +1,165 @@
+//! What goes into a step and what comes out of it.
+
+use super::incident::Lane;
+use super::observation::{Observation, Request};
+use crate::journal::record::Stamped;
+use crate::model::{
+    Alert, Applied, Delivery, Evidence, Guard, IncidentId, Lookup, Message, Notification, Onset, Operation, Plan,
+    PreflightReport, Resolution, TargetId, Time, WatchEvent,
+};
+use crate::policy::types::Policies;
+
+use super::limits::Limits;
+
+/// What stands outside of the book: reviewed files and settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The policies in force.
+    pub policies: &'a Policies,
+    /// The product's times.
+    pub limits: &'a Limits,
+    /// The cluster's name, where the settings give one. Without it nothing acts.
+    pub cluster: Option<&'a str>,
+}
+
+/// What happened outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// The process started and the journal is folded.
+    Started {
+        /// The program's version.
+        program: String,
+    },
+    /// Policies were (re)loaded: those in the context.
+    Loaded,
+    /// A receipt is durable.
+    Received {
+        /// Its row.
+        seq: u64,
+        /// When it was committed.
+        at: Time,
+        /// What it says; `None` when it cannot be read (it is consumed all the same).
+        notification: Option<Notification>,
+    },
+    /// A look-up came back.
+    Located {
+        /// Whose.
+        occurrence: String,
+        /// For which lane.
+        lane: Lane,
+        /// The target.
+        resolution: Resolution,
+        /// When the condition began.
+        onset: Onset,
+    },
+    /// An observation came back.
+    Observed {
+        /// Whose.
+        incident: IncidentId,
+        /// Which.
+        id: u64,
+        /// What was seen.
+        observation: Box<Observation>,
+    },
+    /// Dry run and evidence came back.
+    Prepared {
+        /// Whose.
+        incident: IncidentId,
+        /// What was checked.
+        report: PreflightReport,
+        /// What was collected.
+        evidence: Box<Evidence>,
+    },
+    /// A write was answered.
+    Applied {
+        /// Whose.
+        incident: IncidentId,
+        /// How.
+        applied: Applied,
+    },
+    /// A message was delivered, or not.
+    Told {
+        /// Whose; absent for `blind`.
+        incident: Option<IncidentId>,
+        /// Which message.
+        message: String,
+        /// Whether it was a page.
+        page: bool,
+        /// How it went.
+        delivery: Delivery,
+    },
+    /// The watch saw a target change.
+    Watched(Box<WatchEvent>),
+    /// A person does something. Refused operations never get here (see `operate::check`).
+    Operation(Operation),
+    /// Time went by.
+    Tick,
+}
+
+/// What is to be done outside, after the records are durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Find the target of an alert and when its condition began.
+    Locate {
+        /// Whose.
+        occurrence: String,
+        /// For which lane.
+        lane: Lane,
+        /// The alert.
+        alert: Box<Alert>,
+        /// What its labels name.
+        lookup: Lookup,
+    },
+    /// Observe.
+    Observe {
+        /// For whom.
+        incident: IncidentId,
+        /// Which observation.
+        id: u64,
+        /// What to ask.
+        request: Box<Request>,
+    },
+    /// Dry run, references, permissions; and evidence beside it.
+    Prepare {
+        /// What is to be done.
+        plan: Box<Plan>,
+        /// On which generation.
+        guard: Guard,
+    },
+    /// Write.
+    Apply {
+        /// What is to be done.
+        plan: Box<Plan>,
+        /// Which step.
+        step: usize,
+        /// On which generation.
+        guard: Guard,
+    },
+    /// Tell people.
+    Tell(Box<Message>),
+    /// End a page.
+    ClosePage(IncidentId),
+    /// Put an Event on the workload.
+    Event {
+        /// Which.
+        target: TargetId,
+        /// Of which incident.
+        incident: IncidentId,
+        /// A CamelCase reason.
+        reason: &'static str,
+        /// One line.
+        note: String,
+    },
+}
+
+/// The outcome of a step.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use = "records must be committed before the effects start"]
+pub struct Step {
+    /// What must be durable before anything else happens.
+    pub records: Vec<Stamped>,
+    /// What is to be done then.
+    pub effects: Vec<Effect>,
+    /// How alerts of a receipt were counted: status, result.
+    pub counted: Vec<(&'static str, &'static str)>,
+}

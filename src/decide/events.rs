@@ -1,0 +1,237 @@
+//! What befalls incidents from outside: a changed target, new policies, a restart.
+
+use super::book::Book;
+use super::draft::Draft;
+use super::effect::{Context, Effect, Step};
+use super::incident::{Event, Incident, Lane, Phase};
+use super::intake;
+use super::observation::Purpose;
+use super::plan;
+use super::{life, locate};
+use crate::journal::record::{Record, Stamped};
+use crate::model::{Applied, Brake, IncidentId, Moment, Reason, ReleaseRef, Time, WatchEvent};
+
+/// The watch saw a target change.
+pub(super) fn watched(ctx: &Context<'_>, book: &Book, now: Time, event: &WatchEvent, step: &mut Step) {
+    step.records.push(Stamped { at: now, record: Record::Watched { event: Box::new(event.clone()) } });
+    let on_target = |incident: &&Incident| incident.target.as_ref().is_some_and(|target| target.at == event.target.at);
+    let ids: Vec<IncidentId> = book.open().filter(on_target).map(|incident| incident.id.clone()).collect();
+    for id in ids {
+        let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
+        let other_uid = draft.incident.target.as_ref().is_some_and(|target| target.uid != event.target.uid);
+        if event.gone || other_uid {
+            gone(&mut draft);
+        } else if draft.incident.expected_release().is_some_and(|expected| *expected != event.release) && !event.by_us {
+            newer_release(&mut draft, event);
+        }
+    }
+}
+
+/// The target is gone, or is another object of the same name.
+fn gone(draft: &mut Draft<'_>) {
+    match draft.incident.phase {
+        Phase::Settling { .. } | Phase::Deciding { .. } => {
+            draft.page(Reason::TargetGone, Moment::Paged, "the target is gone, or is another object now", false);
+        }
+        Phase::Countdown { .. } | Phase::Approval { .. } | Phase::Preparing { .. } | Phase::Redeciding { .. } => {
+            draft.end_attempt(Reason::TargetGone);
+            draft.page(Reason::TargetGone, Moment::Paged, "cancelled: the target is gone, or is another object now", true);
+        }
+        // The write's guard and the proof's live read see it for certain.
+        Phase::Executing { .. } => draft.note("the watch says that the target is gone"),
+        Phase::Verifying { .. } => draft.ask(Purpose::Verify, 0),
+        Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.note("the target is gone"),
+        Phase::Closed { .. } => {}
+    }
+}
+
+/// Somebody else put another release there.
+fn newer_release(draft: &mut Draft<'_>, event: &WatchEvent) {
+    let by = event.by.as_deref().unwrap_or("somebody");
+    let text = format!("{by} put release {} there ({})", event.release.short(), event.images.join(", "));
+    match draft.incident.phase {
+        Phase::Settling { .. } | Phase::Deciding { .. } | Phase::Countdown { .. } | Phase::Approval { .. } => {
+            if went_back(draft, event) {
+                restored(draft, event, &text);
+            } else {
+                draft.page(Reason::Superseded, Moment::Paged, &format!("stood down: {text}"), false);
+            }
+        }
+        Phase::Preparing { .. } | Phase::Redeciding { .. } => {
+            draft.end_attempt(Reason::Superseded);
+            draft.page(Reason::Superseded, Moment::Paged, &format!("stood down: {text}"), true);
+        }
+        // The write's answer tells which of us was first.
+        Phase::Executing { .. } => draft.note(text),
+        Phase::Verifying { .. } => draft.ask(Purpose::Verify, 0),
+        Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.note(text),
+        Phase::Closed { .. } => {}
+    }
+}
+
+/// Whether the release is the one that we would have gone to, or, while nothing is planned, an earlier one that is not bad.
+fn went_back(draft: &Draft<'_>, event: &WatchEvent) -> bool {
+    if let Some(plan) = &draft.incident.plan {
+        return plan.to.digest == event.release;
+    }
+    let history = draft.book.history(&event.target);
+    let earlier = history.and_then(|history| history.release(&event.release));
+    earlier.is_some_and(|release| release.bad.is_none() && release.live_since < event.first_write)
+}
+
+/// A person did what we would have done: it is proven like our own.
+fn restored(draft: &mut Draft<'_>, event: &WatchEvent, text: &str) {
+    if draft.incident.lane.is_shadow() {
+        draft.note(format!("agrees with shadow: {text}"));
+        draft.close(Reason::HumanRestored, text);
+        return;
+    }
+    let to = ReleaseRef {
+        digest: event.release.clone(),
+        revision: None,
+        replica_set: event.replica_set.clone(),
+        images: event.images.clone(),
+    };
+    let digest = draft.incident.release.clone().unwrap_or_else(|| event.release.clone());
+    let from = ReleaseRef { digest, revision: None, replica_set: None, images: Vec::new() };
+    let proven_by = draft.incident.plan.clone().or_else(|| plan::restored_by_human(&draft.incident, &to, from));
+    let Some(plan) = proven_by else {
+        draft.page(Reason::HumanRestored, Moment::Paged, text, false);
+        return;
+    };
+    draft.note(format!("cancelled: {text}; proving it"));
+    draft.record(Event::Planned { plan: Box::new(plan) });
+    draft.record(Event::Intended);
+    draft.record(Event::Applied { applied: Applied::Already { generation: 0, ours: false } });
+    draft.enter(Phase::Verifying { since: draft.now });
+    draft.ask(Purpose::Verify, 0);
+}
+
+/// Policies were (re)loaded.
+pub(super) fn loaded(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step) {
+    if book.policies == ctx.policies.hash {
+        return;
+    }
+    let record = Record::Loaded { hash: ctx.policies.hash.clone(), commit: ctx.policies.commit.clone() };
+    step.records.push(Stamped { at: now, record });
+    let ids: Vec<IncidentId> = book.open().map(|incident| incident.id.clone()).collect();
+    for id in ids {
+        let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
+        match draft.incident.phase {
+            Phase::Settling { .. } | Phase::Deciding { .. } => choose_again(&mut draft),
+            Phase::Countdown { .. } | Phase::Approval { .. } | Phase::Preparing { .. } | Phase::Redeciding { .. } => {
+                still_allowed(&mut draft);
+            }
+            // Pinned: goes on under what decided it.
+            Phase::Executing { .. }
+            | Phase::Verifying { .. }
+            | Phase::Verified
+            | Phase::Shadowed
+            | Phase::Paged
+            | Phase::FixForward
+            | Phase::Closed { .. } => {}
+        }
+    }
+}
+
+fn choose_again(draft: &mut Draft<'_>) {
+    let Some(lead) = draft.incident.lead().map(|lead| lead.alert.clone()) else { return };
+    let lanes = locate::lanes(draft.ctx.policies, &lead);
+    match lanes.into_iter().find(|(lane, _)| *lane == draft.incident.lane) {
+        Some((_, policy)) if policy.name == draft.incident.policy => {}
+        Some((_, policy)) => {
+            let (name, paging) = (policy.name.clone(), policy.paging);
+            draft.note(format!("policies were reloaded: `{name}` decides now"));
+            draft.record(Event::Policy { name, paging });
+        }
+        None if draft.incident.lane.is_shadow() => {
+            draft.close(Reason::PolicyChanged, "policies were reloaded: no policy in shadow is about it any more");
+        }
+        None => {
+            let text = "policies were reloaded: no policy is about this alert any more";
+            draft.page(Reason::PolicyChanged, Moment::Paged, text, true);
+        }
+    }
+}
+
+fn still_allowed(draft: &mut Draft<'_>) {
+    let mode = draft.ctx.policies.get(&draft.incident.policy).map(|policy| policy.mode);
+    match mode {
+        Some(mode) if mode >= draft.incident.mode() => match draft.incident.phase {
+            // What comes after these reads and decides anew anyhow.
+            Phase::Preparing { .. } | Phase::Redeciding { .. } => {}
+            _ => draft.ask(Purpose::Recheck, 0),
+        },
+        _ => {
+            draft.end_attempt(Reason::PolicyChanged);
+            let text = "cancelled: policies were reloaded, and the policy is gone or may do less";
+            draft.page(Reason::PolicyChanged, Moment::Paged, text, true);
+        }
+    }
+}
+
+/// The process started: every open incident takes up its phase again; what a write became is observed before anything else.
+pub(super) fn started(ctx: &Context<'_>, book: &Book, now: Time, program: String, step: &mut Step) {
+    step.records.push(Stamped { at: now, record: Record::Started { program } });
+    for key in book.pending.keys() {
+        intake::look_again(book, now, key, step);
+    }
+    let ids: Vec<IncidentId> = book.open().map(|incident| incident.id.clone()).collect();
+    for id in ids {
+        let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
+        draft.note("backout was restarted");
+        resume(&mut draft);
+        if let Some(page) = draft.incident.page.clone() {
+            let touched = !draft.incident.attempts.is_empty();
+            let to = Vec::new();
+            let title = super::tell::page_title(&draft.incident, page.reason);
+            let message = super::tell::message(&draft, Moment::Paged, draft.page_urgency(touched), &title, &page.text, to);
+            draft.effect(Effect::Tell(Box::new(message)));
+        }
+    }
+}
+
+fn resume(draft: &mut Draft<'_>) {
+    let now = draft.now;
+    match draft.incident.phase.clone() {
+        Phase::Settling { .. } => {}
+        Phase::Deciding { .. } => draft.ask(Purpose::Decide, 0),
+        // A full countdown again: whoever wanted to veto could not reach us.
+        Phase::Countdown { until } => {
+            let countdown = draft.incident.plan.as_ref().map(|plan| plan.countdown).unwrap_or_default();
+            draft.enter(Phase::Countdown { until: until.map(|_| now + countdown) });
+        }
+        Phase::Approval { until } => draft.enter(Phase::Approval { until }),
+        Phase::Preparing { .. } => life::prepare(draft),
+        // An intent may be durable already (a guard had failed): the target is looked at first, as after a cut-off write.
+        Phase::Redeciding { .. } if draft.incident.attempt().is_some_and(|attempt| attempt.ended.is_none()) => {
+            draft.enter(Phase::Executing { step: 0, since: now, doubtful: true });
+            draft.ask(Purpose::Reconcile, 0);
+        }
+        Phase::Redeciding { .. } => draft.ask(Purpose::Redecide, 0),
+        Phase::Executing { step, .. } => {
+            draft.enter(Phase::Executing { step, since: now, doubtful: true });
+            draft.ask(Purpose::Reconcile, 0);
+        }
+        Phase::Verifying { .. } => draft.ask(Purpose::Verify, 0),
+        Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.ask(Purpose::Watch, 0),
+        Phase::Closed { .. } => {}
+    }
+}
+
+/// A pause began: what waits is cancelled, what is being written finishes.
+pub(super) fn paused(ctx: &Context<'_>, book: &Book, now: Time, pause: &super::book::Pause, step: &mut Step) {
+    let covered = |incident: &&Incident| {
+        incident.lane == Lane::Live && pause.covers(incident.target.as_ref().map(|target| &target.at), &incident.policy)
+    };
+    let ids: Vec<IncidentId> = book.open().filter(covered).map(|incident| incident.id.clone()).collect();
+    for id in ids {
+        let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
+        let waits = matches!(draft.incident.phase, Phase::Settling { .. } | Phase::Deciding { .. });
+        if waits || draft.incident.phase.is_pending() {
+            draft.end_attempt(Reason::BrakeHeld);
+            let text = format!("brake `{}` holds: {} ({})", Brake::Paused, pause.reason, pause.by);
+            draft.page(Reason::BrakeHeld, Moment::Paged, &text, true);
+        }
+    }
+}

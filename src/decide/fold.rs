@@ -1,0 +1,185 @@
+//! How records change the book. Live and at recovery this is the only way it changes, so that both arrive at the same book.
+
+use super::book::{Book, Gap, PastRollback, Seen};
+use super::incident::{Event, IllegalEvent, Incident};
+use super::ledger;
+use crate::journal::record::{Record, Stamped};
+use crate::model::{AlertStatus, Applied, IncidentId, Occurrence, Reason, Time};
+
+/// Gaps that are remembered.
+const GAPS: usize = 64;
+/// Occurrences that are remembered; the oldest are forgotten first.
+const SEEN: usize = 100_000;
+
+impl Book {
+    /// Carries a record out.
+    ///
+    /// # Errors
+    /// When an incident's event is not possible in its state, or names an incident that does not exist.
+    pub fn fold(&mut self, stamped: &Stamped) -> Result<(), IllegalEvent> {
+        let at = stamped.at;
+        match &stamped.record {
+            Record::Started { .. } => {
+                self.gaps.push(Gap { from: self.alive_at, to: at });
+                if self.gaps.len() > GAPS {
+                    self.gaps.remove(0);
+                }
+            }
+            Record::Alive => {}
+            Record::Loaded { hash, .. } => self.policies.clone_from(hash),
+            Record::Consumed { seq } => self.consume(*seq),
+            Record::Seen { seen } => self.see(*seen),
+            Record::Pending { pending } => {
+                self.pending.insert(pending.alert.occurrence().to_string(), (**pending).clone());
+            }
+            Record::Located { occurrence } => {
+                self.pending.remove(occurrence);
+            }
+            Record::Incident { id, event } => self.incident(id, event, at)?,
+            Record::Watched { event } => {
+                let history = self.targets.entry(event.target.at.to_string()).or_default();
+                ledger::watched(history, event, at);
+            }
+            Record::Learned { workload } => {
+                let history = self.targets.entry(workload.id.at.to_string()).or_default();
+                ledger::relearn(history, workload, at);
+            }
+            Record::Paused { pause } => {
+                self.next = self.next.max(pause.id);
+                self.pauses.insert(pause.id, pause.clone());
+            }
+            Record::Resumed { pause, .. } => {
+                self.pauses.remove(pause);
+            }
+            Record::Forgotten { before } => self.forget(*before),
+        }
+        self.alive_at = Some(self.alive_at.map_or(at, |known| known.max(at)));
+        Ok(())
+    }
+
+    fn consume(&mut self, seq: u64) {
+        if seq > self.consumed {
+            self.consumed_beyond.push(seq);
+            self.consumed_beyond.sort_unstable();
+        }
+        while let Some(position) = self.consumed_beyond.iter().position(|other| *other == self.consumed + 1) {
+            self.consumed_beyond.remove(position);
+            self.consumed += 1;
+        }
+    }
+
+    fn see(&mut self, seen: Seen) {
+        let known = self.seen.entry(seen.occurrence.to_string()).or_insert(seen);
+        known.status = seen.status;
+        known.at = seen.at;
+        known.resolved_at = match seen.status {
+            AlertStatus::Resolved => known.resolved_at.or(Some(seen.at)),
+            AlertStatus::Firing => seen.resolved_at,
+        };
+        if self.seen.len() > SEEN {
+            let oldest = self.seen.iter().min_by_key(|(_, seen)| seen.at).map(|(key, _)| key.clone());
+            oldest.map(|key| self.seen.remove(&key));
+        }
+    }
+
+    fn incident(&mut self, id: &IncidentId, event: &Event, at: Time) -> Result<(), IllegalEvent> {
+        if let Event::Opened { incident } = event {
+            self.note_flap(incident, at);
+            self.note_alerts(incident, at);
+            self.incidents.insert(id.clone(), (**incident).clone());
+            return Ok(());
+        }
+        let illegal = IllegalEvent { incident: id.clone(), phase: "absent", event: "any" };
+        let Some(incident) = self.incidents.get_mut(id) else { return Err(illegal) };
+        let was_quiet = incident.quiet_since.is_some();
+        incident.apply(event, at)?;
+        let incident = incident.clone();
+        match event {
+            Event::Joined { .. } => {
+                if was_quiet {
+                    self.note_flap(&incident, at);
+                }
+                self.note_alerts(&incident, at);
+            }
+            Event::Intended => self.note_intent(&incident, at),
+            Event::Applied { applied: Applied::Done { .. } | Applied::Already { .. } } => self.note_bad(&incident, at),
+            Event::AttemptEnded { reason } => self.note_end(&incident, *reason, at),
+            Event::Vetoed { .. } => self.note_veto(&incident, at),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A target flaps when it gets an incident after another one of its lane, or when a quiet incident fires again. All alerts
+    /// of one incident are one flap.
+    fn note_flap(&mut self, incident: &Incident, at: Time) {
+        let Some(target) = &incident.target else { return };
+        let again = self
+            .incidents
+            .values()
+            .any(|other| other.target.as_ref().is_some_and(|t| t.at == target.at) && other.lane == incident.lane);
+        if again {
+            let history = self.targets.entry(target.at.to_string()).or_default();
+            history.damping.entry(incident.lane.key().to_owned()).or_default().add(at);
+        }
+    }
+
+    fn note_alerts(&mut self, incident: &Incident, at: Time) {
+        let (Some(target), Some(release)) = (&incident.target, &incident.release) else { return };
+        let history = self.targets.entry(target.at.to_string()).or_default();
+        for member in incident.members.values() {
+            ledger::alert_fired(history, release, member.alert.label("alertname"), at);
+        }
+    }
+
+    /// The intent spends the budget, whatever becomes of it.
+    fn note_intent(&mut self, incident: &Incident, at: Time) {
+        let Some(attempt) = incident.attempts.last() else { return };
+        let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
+        let known = |past: &PastRollback| past.incident.as_ref() == Some(&incident.id) && past.from == attempt.plan.from.digest;
+        if !history.rollbacks.iter().any(known) {
+            history.rollbacks.push(PastRollback {
+                lane: incident.lane.key().to_owned(),
+                incident: Some(incident.id.clone()),
+                from: attempt.plan.from.digest.clone(),
+                to: attempt.plan.to.digest.clone(),
+                at,
+                ended_at: None,
+            });
+        }
+    }
+
+    fn note_bad(&mut self, incident: &Incident, at: Time) {
+        let Some(attempt) = incident.attempts.last() else { return };
+        let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
+        ledger::mark_bad(history, &attempt.plan.from.digest, at, incident.id.as_str());
+    }
+
+    fn note_end(&mut self, incident: &Incident, _reason: Reason, at: Time) {
+        let Some(attempt) = incident.attempts.last() else { return };
+        let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
+        for past in &mut history.rollbacks {
+            if past.incident.as_ref() == Some(&incident.id) {
+                past.ended_at = past.ended_at.or(Some(at));
+            }
+        }
+    }
+
+    fn note_veto(&mut self, incident: &Incident, at: Time) {
+        let Some(target) = &incident.target else { return };
+        let history = self.targets.entry(target.at.to_string()).or_default();
+        let until = at + super::limits::VETO;
+        history.veto_until = Some(history.veto_until.map_or(until, |known| known.max(until)));
+    }
+
+    fn forget(&mut self, before: Time) {
+        self.incidents.retain(|_, incident| match incident.phase {
+            super::incident::Phase::Closed { at, .. } => at >= before,
+            _ => true,
+        });
+        let open: Vec<Occurrence> =
+            self.open().flat_map(|incident| incident.members.values().map(|member| member.alert.occurrence())).collect();
+        self.seen.retain(|_, seen| seen.at >= before || open.contains(&seen.occurrence));
+        self.pauses.retain(|_, pause| pause.until >= before);
+    }
+}

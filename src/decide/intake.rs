@@ -1,0 +1,357 @@
+//! Alerts come in: deduplicated by occurrence, sorted by policy, their targets looked for, incidents opened or joined.
+
+use std::collections::BTreeMap;
+
+use super::book::{Book, Pending, Seen};
+use super::draft::Draft;
+use super::effect::{Context, Effect, Step};
+use super::incident::{Event, Incident, Lane, Member, Phase};
+use super::ledger;
+use super::limits::backoff;
+use super::locate;
+use super::observation::Purpose;
+use crate::journal::record::{Record, Stamped};
+use crate::model::{
+    Alert, AlertStatus, Digest, IncidentId, Notification, Onset, Resolution, Time, Unknown, UnknownKind, Workload,
+};
+
+/// A repeat of what was said within this time changes nothing and is not recorded again.
+const REPEAT_MILLIS: i64 = 60_000;
+
+/// Takes a receipt in. `at` is when it was committed, which may be long before `now` (recovery).
+pub(super) fn received(
+    ctx: &Context<'_>,
+    book: &Book,
+    now: Time,
+    (seq, at): (u64, Time),
+    notification: Option<Notification>,
+    step: &mut Step,
+) {
+    if book.is_consumed(seq) {
+        return;
+    }
+    step.records.push(Stamped { at: now, record: Record::Consumed { seq } });
+    let Some(notification) = notification else {
+        step.counted.push(("unknown", "unreadable"));
+        return;
+    };
+    let truncated = notification.truncated > 0;
+    for alert in notification.alerts {
+        let status = match alert.status {
+            AlertStatus::Firing => "firing",
+            AlertStatus::Resolved => "resolved",
+        };
+        let result = if !alert.label("backout_incident").is_empty() {
+            "own"
+        } else if is_foreign(ctx, &alert) {
+            "foreign"
+        } else {
+            match alert.status {
+                AlertStatus::Firing => firing(ctx, book, now, (alert, at, truncated), step),
+                AlertStatus::Resolved => resolved(ctx, book, now, &alert, step),
+            }
+        };
+        step.counted.push((status, result));
+    }
+}
+
+fn is_foreign(ctx: &Context<'_>, alert: &Alert) -> bool {
+    let cluster = alert.label("cluster");
+    !cluster.is_empty() && ctx.cluster.is_some_and(|ours| ours != cluster)
+}
+
+fn see(book: &Book, now: Time, alert: &Alert, step: &mut Step) {
+    let occurrence = alert.occurrence();
+    let known = book.seen.get(&occurrence.to_string());
+    let resolved_at = known.and_then(|seen| seen.resolved_at);
+    let seen = Seen { occurrence, status: alert.status, resolved_at, at: now };
+    step.records.push(Stamped { at: now, record: Record::Seen { seen } });
+}
+
+fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut Step) -> &'static str {
+    let occurrence = alert.occurrence();
+    let holders: Vec<IncidentId> = book
+        .open()
+        .filter(|incident| incident.members.get(&occurrence.to_string()).is_some_and(|member| member.resolved_at.is_none()))
+        .map(|incident| incident.id.clone())
+        .collect();
+    let known = book.seen.get(&occurrence.to_string()).is_some_and(|seen| seen.status == AlertStatus::Resolved);
+    if known && holders.is_empty() {
+        return "duplicate";
+    }
+    see(book, now, alert, step);
+    for id in &holders {
+        let Some(mut draft) = Draft::of(ctx, book, now, id, step) else { continue };
+        draft.record(Event::Resolved { occurrence });
+        if draft.incident.firing().next().is_none() {
+            all_resolved(&mut draft);
+        }
+    }
+    if holders.is_empty() { "unmatched" } else { "accepted" }
+}
+
+/// The senders say that it is over; the peers are asked whether it is.
+fn all_resolved(draft: &mut Draft<'_>) {
+    match draft.incident.phase {
+        Phase::Settling { .. } => draft.ask(Purpose::Confirm, 0),
+        Phase::Countdown { .. } | Phase::Approval { .. } => draft.ask(Purpose::Recheck, 0),
+        Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.ask(Purpose::Watch, 0),
+        Phase::Verifying { .. } => draft.ask(Purpose::Verify, 0),
+        // What is being read right now, or comes before the write, sees it.
+        Phase::Deciding { .. } | Phase::Preparing { .. } | Phase::Redeciding { .. } | Phase::Executing { .. } => {}
+        Phase::Closed { .. } => {}
+    }
+}
+
+fn firing(
+    ctx: &Context<'_>,
+    book: &Book,
+    now: Time,
+    (alert, received_at, truncated): (Alert, Time, bool),
+    step: &mut Step,
+) -> &'static str {
+    let key = alert.occurrence().to_string();
+    let known = book.seen.get(&key);
+    let stale = known.is_some_and(|seen| seen.resolved_at.is_some());
+    let held = book.pending.contains_key(&key) || book.open().any(|incident| incident.members.contains_key(&key));
+    if held {
+        let repeat = known.is_some_and(|seen| {
+            seen.status == AlertStatus::Firing && now.millis().saturating_sub(seen.at.millis()) < REPEAT_MILLIS
+        });
+        if !repeat {
+            see(book, now, &alert, step);
+            heard_again(ctx, book, now, (&alert, received_at, truncated), step);
+        }
+        return if stale { "stale" } else { "duplicate" };
+    }
+    let lanes = locate::lanes(ctx.policies, &alert);
+    if lanes.is_empty() {
+        return "unmatched";
+    }
+    see(book, now, &alert, step);
+    let mut wanted = Vec::new();
+    for (lane, policy) in lanes {
+        let lookup = locate::lookup(policy, &alert);
+        if let Ok(lookup) = &lookup {
+            step.effects.push(Effect::Locate {
+                occurrence: key.clone(),
+                lane: lane.clone(),
+                alert: Box::new(alert.clone()),
+                lookup: lookup.clone(),
+            });
+        }
+        wanted.push((lane, policy.name.clone(), lookup));
+    }
+    let (named, nameless): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, _, lookup)| lookup.is_ok());
+    for (lane, policy, lookup) in nameless {
+        let Err(why) = lookup else { continue };
+        let onset = Onset { at: Err(Unknown::new(UnknownKind::NotObserved, "no target")), source: "none".to_owned() };
+        let member = Member { alert: alert.clone(), received_at, onset, resolved_at: None, truncated };
+        open_or_join(ctx, book, now, (lane, policy), member, Err(why), step);
+    }
+    if !named.is_empty() {
+        // Answers are awaited for a while, then asked for again.
+        let pending = Pending { alert, received_at, truncated, wanted: named, due: now + backoff(4), tries: 0 };
+        step.records.push(Stamped { at: now, record: Record::Pending { pending: Box::new(pending) } });
+    }
+    if stale { "stale" } else { "accepted" }
+}
+
+/// A known occurrence is still said to fire, perhaps after it was said to be resolved: the incident learns it, and a peer
+/// is asked before anything is made of it.
+fn heard_again(
+    ctx: &Context<'_>,
+    book: &Book,
+    now: Time,
+    (alert, received_at, truncated): (&Alert, Time, bool),
+    step: &mut Step,
+) {
+    let key = alert.occurrence().to_string();
+    let holders: Vec<IncidentId> =
+        book.open().filter(|incident| incident.members.contains_key(&key)).map(|incident| incident.id.clone()).collect();
+    for id in holders {
+        let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
+        let Some(known) = draft.incident.members.get(&key).cloned() else { continue };
+        let was_over = known.resolved_at.is_some();
+        let member = Member { alert: alert.clone(), received_at, truncated, ..known };
+        draft.record(Event::Joined { member: Box::new(member) });
+        if was_over && draft.incident.phase.is_waiting() {
+            draft.ask(Purpose::Watch, 0);
+        }
+    }
+}
+
+/// A look-up came back: its alert opens an incident, joins one, or is looked up again.
+pub(super) fn located(
+    ctx: &Context<'_>,
+    book: &Book,
+    now: Time,
+    (occurrence, lane): (&str, &Lane),
+    (resolution, onset): (Resolution, Onset),
+    step: &mut Step,
+) {
+    let Some(pending) = book.pending.get(occurrence) else { return };
+    let Some(position) = pending.wanted.iter().position(|(wanted, _, _)| wanted == lane) else { return };
+    let patience_left = now.since(pending.received_at) < ctx.limits.patience;
+    let unreachable = |why: &Unknown| why.kind == UnknownKind::Unreachable;
+    let onset_unknown = onset.at.as_ref().is_err_and(unreachable);
+    let target = match resolution {
+        Resolution::Unknown { .. } if patience_left => return,
+        Resolution::Found { .. } if onset_unknown && patience_left => return,
+        Resolution::Found { workload } => Ok(workload),
+        Resolution::Unresolved { why } => Err(why),
+        Resolution::Unknown { why } => Err(format!("the cluster could not be asked: {why}")),
+    };
+    let mut rest = pending.clone();
+    let (lane, policy, _) = rest.wanted.remove(position);
+    let record = if rest.wanted.is_empty() {
+        Record::Located { occurrence: occurrence.to_owned() }
+    } else {
+        Record::Pending { pending: Box::new(rest) }
+    };
+    step.records.push(Stamped { at: now, record });
+    let member = Member {
+        alert: pending.alert.clone(),
+        received_at: pending.received_at,
+        onset,
+        resolved_at: None,
+        truncated: pending.truncated,
+    };
+    open_or_join(ctx, book, now, (lane, policy), member, target, step);
+}
+
+/// Asks again for look-ups that did not come back, or came back unknown.
+pub(super) fn look_again(book: &Book, now: Time, occurrence: &str, step: &mut Step) {
+    let Some(pending) = book.pending.get(occurrence) else { return };
+    for (lane, _, lookup) in &pending.wanted {
+        if let Ok(lookup) = lookup {
+            step.effects.push(Effect::Locate {
+                occurrence: occurrence.to_owned(),
+                lane: lane.clone(),
+                alert: Box::new(pending.alert.clone()),
+                lookup: lookup.clone(),
+            });
+        }
+    }
+    let again = Pending { due: now + backoff(pending.tries), tries: pending.tries.saturating_add(1), ..pending.clone() };
+    step.records.push(Stamped { at: now, record: Record::Pending { pending: Box::new(again) } });
+}
+
+fn open_or_join(
+    ctx: &Context<'_>,
+    book: &Book,
+    now: Time,
+    (lane, policy): (Lane, String),
+    member: Member,
+    target: Result<Box<Workload>, String>,
+    step: &mut Step,
+) {
+    let release = target.as_ref().ok().map(|workload| release_at_onset(book, workload, &member.onset, now));
+    if let Ok(workload) = &target {
+        let learned = Record::Learned { workload: workload.clone() };
+        step.records.push(Stamped { at: now, record: learned });
+    }
+    let joins = |incident: &&Incident| {
+        incident.lane == lane
+            && match (&target, &incident.target) {
+                (Ok(workload), Some(known)) => {
+                    *known == workload.id && (incident.release == release || restored(incident) == release.as_ref())
+                }
+                // What names no target is one incident for each policy and alert name.
+                (Err(_), None) => incident.policy == policy && same_name(incident, &member.alert),
+                _ => false,
+            }
+    };
+    if let Some(id) = book.open().find(joins).map(|incident| incident.id.clone()) {
+        if let Some(mut draft) = Draft::of(ctx, book, now, &id, step) {
+            joined(&mut draft, member);
+        }
+        return;
+    }
+    let incident = new_incident(ctx, now, (lane, policy), member, (target, release));
+    let mut draft = Draft::open(ctx, book, now, incident, step);
+    draft.note("opened");
+}
+
+/// The release that ran when the condition began. Where the onset is not known, the one that runs: the brakes see to the rest.
+fn release_at_onset(book: &Book, workload: &Workload, onset: &Onset, now: Time) -> Digest {
+    let mut history = book.history(&workload.id).cloned().unwrap_or_default();
+    ledger::relearn(&mut history, workload, now);
+    let at_onset = onset.at.as_ref().ok().and_then(|at| history.at(*at));
+    at_onset.map_or_else(|| workload.release.clone(), |release| release.digest.clone())
+}
+
+/// The release that the incident's rollback put there.
+fn restored(incident: &Incident) -> Option<&Digest> {
+    incident.attempt().map(|attempt| &attempt.plan.to.digest)
+}
+
+fn same_name(incident: &Incident, alert: &Alert) -> bool {
+    incident.members.values().any(|member| member.alert.label("alertname") == alert.label("alertname"))
+}
+
+fn new_incident(
+    ctx: &Context<'_>,
+    now: Time,
+    (lane, policy): (Lane, String),
+    member: Member,
+    (target, release): (Result<Box<Workload>, String>, Option<Digest>),
+) -> Incident {
+    let settle = ctx.policies.get(&policy).map(|policy| policy.settle).unwrap_or_default();
+    let occurrence = member.alert.occurrence().to_string();
+    let digest = release.as_ref().map_or("", |release| release.0.as_str());
+    let (target, unresolved) = match target {
+        Ok(workload) => (Some(workload.id), None),
+        Err(why) => (None, Some(why)),
+    };
+    let name = target.as_ref().map_or_else(String::new, |target| format!("{target} {}", target.uid));
+    Incident {
+        id: IncidentId::derive(&[lane.key(), &policy, &name, digest, &occurrence]),
+        lane,
+        paging: ctx.policies.get(&policy).and_then(|policy| policy.paging),
+        policy,
+        target,
+        unresolved,
+        release,
+        opened_at: member.received_at,
+        phase: Phase::Settling { until: member.received_at + settle },
+        heard_at: now,
+        members: BTreeMap::from([(occurrence, member)]),
+        asked: None,
+        retry: None,
+        wanted: Vec::new(),
+        decision: None,
+        plan: None,
+        approval: None,
+        preflight: None,
+        evidence: None,
+        attempts: Vec::new(),
+        page: None,
+        acknowledged: None,
+        vetoed: None,
+        quiet_since: None,
+        change_landed_at: None,
+        decided_at: None,
+        next: 0,
+        notes: Vec::new(),
+    }
+}
+
+/// Another alert joins: what that means depends on where the incident stands.
+fn joined(draft: &mut Draft<'_>, member: Member) {
+    let name = member.alert.label("alertname").to_owned();
+    draft.record(Event::Joined { member: Box::new(member) });
+    draft.note(format!("alert {name:?} joined"));
+    match draft.incident.phase {
+        Phase::Countdown { .. } | Phase::Approval { .. } => draft.ask(Purpose::Recheck, 0),
+        Phase::Verified | Phase::FixForward | Phase::Paged | Phase::Shadowed => draft.ask(Purpose::Watch, 0),
+        // Settling goes on; whoever reads next sees it; a write is never stopped by it; the proof judges it by its onset.
+        Phase::Settling { .. }
+        | Phase::Deciding { .. }
+        | Phase::Preparing { .. }
+        | Phase::Redeciding { .. }
+        | Phase::Executing { .. }
+        | Phase::Verifying { .. } => {}
+        Phase::Closed { reason, .. } => draft.note(format!("an alert came after the close ({reason})")),
+    }
+}

@@ -1,0 +1,412 @@
+//! The life of an incident: what time and observations make of it. One function for each phase; each ends in a phase with a
+//! deadline, so that nothing is ever silent.
+
+use std::time::Duration;
+
+use super::book::Book;
+use super::decision::Decision;
+use super::draft::Draft;
+use super::effect::Effect;
+use super::incident::{Event, Incident, Phase};
+use super::limits::{Limits, backoff};
+use super::observation::{Observation, Purpose};
+use super::presence::Presence;
+use super::verdict;
+use crate::model::{Guard, Mode, Moment, Outcome, Plan, Reason, Resolution, Time, Urgency};
+use crate::policy::types::{Step as ProcedureStep, VerdictRule};
+
+/// An effect that did not come back after this long will not: it is bounded by less.
+const LOST: Duration = Duration::from_secs(120);
+
+/// When an incident needs a tick.
+pub(super) fn due(incident: &Incident, limits: &Limits) -> Option<Time> {
+    if !incident.is_open() {
+        return None;
+    }
+    let observation = match (&incident.asked, &incident.retry) {
+        (Some(asked), _) => Some(asked.at + LOST),
+        (None, Some(retry)) => Some(retry.at),
+        (None, None) => None,
+    };
+    let phase = match incident.phase {
+        Phase::Settling { until } | Phase::Approval { until } => Some(until),
+        Phase::Countdown { until } => until,
+        Phase::Deciding { since } if observation.is_none() => Some(since),
+        Phase::Preparing { since } => Some(since + LOST),
+        Phase::Redeciding { since } | Phase::Verifying { since } if observation.is_none() => Some(since),
+        Phase::Executing { since, doubtful, .. } => match (doubtful, observation) {
+            (true, Some(_)) => None,
+            (true, None) => Some(since),
+            (false, _) => Some(since + LOST),
+        },
+        Phase::Paged => {
+            let reminds = incident.page.is_some() && incident.acknowledged.is_none() && incident.quiet_since.is_none();
+            let reminder = incident.page.as_ref().filter(|_| reminds).map(|page| page.sent_at + limits.remind_every);
+            earliest(reminder, Some(incident.heard_at + limits.expire_after))
+        }
+        Phase::Verified | Phase::Shadowed | Phase::FixForward => Some(incident.heard_at + limits.expire_after),
+        Phase::Deciding { .. } | Phase::Redeciding { .. } | Phase::Verifying { .. } | Phase::Closed { .. } => None,
+    };
+    earliest(observation, phase)
+}
+
+fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Time went by for an incident that is due.
+pub(super) fn tick(draft: &mut Draft<'_>) {
+    let now = draft.now;
+    if let Some(asked) = draft.incident.asked
+        && now >= asked.at + LOST
+    {
+        draft.note("an observation did not come back");
+        draft.ask(asked.purpose, asked.tries.saturating_add(1));
+        return;
+    }
+    if let Some(retry) = draft.incident.retry
+        && now >= retry.at
+    {
+        draft.ask(retry.purpose, retry.tries);
+        return;
+    }
+    match draft.incident.phase.clone() {
+        Phase::Settling { .. } => settle(draft),
+        Phase::Deciding { .. } => draft.ask(Purpose::Decide, 0),
+        Phase::Countdown { .. } => prepare(draft),
+        Phase::Approval { .. } => {
+            draft.page(Reason::NotApproved, Moment::Paged, "nobody approved the plan in time; nothing was done", false);
+        }
+        Phase::Preparing { .. } => {
+            draft.page(Reason::Preflight, Moment::Paged, "preflight did not come back; nothing was done", true);
+        }
+        Phase::Redeciding { .. } => draft.ask(Purpose::Redecide, 0),
+        Phase::Executing { step, since, .. } => {
+            draft.enter(Phase::Executing { step, since, doubtful: true });
+            draft.ask(Purpose::Reconcile, 0);
+        }
+        Phase::Verifying { .. } => draft.ask(Purpose::Verify, 0),
+        Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => wait_longer(draft),
+        Phase::Closed { .. } => {}
+    }
+}
+
+fn settle(draft: &mut Draft<'_>) {
+    if let Some(why) = draft.incident.unresolved.clone() {
+        draft.page(Reason::Unresolved, Moment::Paged, &format!("no target: {why}"), false);
+        return;
+    }
+    draft.enter(Phase::Deciding { since: draft.now });
+    draft.ask(Purpose::Decide, 0);
+}
+
+/// A waiting incident that is due for something other than an observation: it expires, or its page is sent again.
+fn wait_longer(draft: &mut Draft<'_>) {
+    let limits = draft.ctx.limits;
+    if draft.now >= draft.incident.heard_at + limits.expire_after {
+        let hours = limits.expire_after.as_secs() / 3600;
+        draft.close(Reason::Expired, &format!("no evidence either way for {hours} h"));
+        return;
+    }
+    if let (Phase::Paged, Some(page)) = (&draft.incident.phase, draft.incident.page.clone()) {
+        let touched = !draft.incident.attempts.is_empty();
+        draft.page(page.reason, Moment::Paged, &page.text, touched);
+    }
+}
+
+/// An observation came back.
+pub(super) fn observed(draft: &mut Draft<'_>, id: u64, observation: &Observation) {
+    let Some(asked) = draft.incident.asked.filter(|asked| asked.id == id) else { return };
+    match asked.purpose {
+        Purpose::Decide => decided(draft, asked.tries, observation),
+        Purpose::Confirm => confirmed(draft, observation),
+        Purpose::Recheck => rechecked(draft, asked.tries, observation),
+        Purpose::Redecide => redecided(draft, asked.tries, observation),
+        Purpose::Reconcile => super::act::reconciled(draft, asked.tries, observation),
+        Purpose::Watch => watched(draft, observation),
+        Purpose::Verify => super::act::verified(draft, observation),
+    }
+}
+
+/// Decides, and handles what every decision has in common. `None`: not yet, an observation is on its way.
+fn judge(draft: &mut Draft<'_>, purpose: Purpose, tries: u32, observation: &Observation) -> Option<Decision> {
+    let decision = verdict::decide(draft.ctx, draft.book, &draft.incident, observation, draft.now);
+    if !decision.wanted.is_empty() {
+        let mut facts = draft.incident.wanted.clone();
+        facts.extend(decision.wanted);
+        facts.sort_unstable();
+        facts.dedup();
+        draft.record(Event::Wanted { facts });
+        draft.ask(purpose, tries);
+        return None;
+    }
+    let unsure = decision.outcome != Outcome::Rollback && !decision.unknown.is_empty();
+    if unsure && patience(tries) < draft.ctx.limits.patience {
+        draft.ask_in(purpose, backoff(tries), tries + 1);
+        return None;
+    }
+    Some(decision)
+}
+
+/// How long has been waited after so many tries.
+fn patience(tries: u32) -> Duration {
+    (0..tries).map(backoff).sum()
+}
+
+fn decided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
+    if let Some(decision) = judge(draft, Purpose::Decide, tries, observation) {
+        conclude(draft, decision);
+    }
+}
+
+/// Carries a verdict out.
+fn conclude(draft: &mut Draft<'_>, decision: Decision) {
+    if decision.presence == Presence::Resolved {
+        draft.record(Event::Decided { decision: Box::new(decision) });
+        draft.close(Reason::Recovered, "all alerts are over, confirmed; nothing was done");
+        return;
+    }
+    let (outcome, summary) = (decision.outcome, decision.summary.clone());
+    let (reason, plan, tell) = (decision.reason, decision.plan.clone(), decision.tell.clone());
+    draft.record(Event::Decided { decision: Box::new(decision) });
+    draft.note(format!("decided {}: {summary}", outcome.as_str()));
+    if let Some(plan) = plan {
+        draft.record(Event::Planned { plan: Box::new(plan) });
+    }
+    if !tell.is_empty() {
+        let title = format!("decided {}: {}", outcome.as_str(), super::tell::subject(&draft.incident));
+        let message = super::tell::message(draft, Moment::Decided, Urgency::Announce, &title, &summary, tell);
+        draft.effect(Effect::Tell(Box::new(message)));
+    }
+    match outcome {
+        Outcome::Page => {
+            let touched = !draft.incident.attempts.is_empty();
+            draft.page(reason, Moment::Paged, &summary, touched);
+        }
+        Outcome::FixForward => fix_forward(draft, &summary),
+        Outcome::Rollback => wait_for_veto(draft, &summary),
+    }
+}
+
+fn fix_forward(draft: &mut Draft<'_>, summary: &str) {
+    if !matches!(draft.incident.phase, Phase::FixForward) {
+        draft.enter(Phase::FixForward);
+        let to = draft.incident.decision.as_ref().map(|decision| decision.to.clone()).unwrap_or_default();
+        let urgency = if draft.incident.lane.is_shadow() { Urgency::Announce } else { Urgency::Ticket };
+        let title = format!("fix forward: {}", super::tell::subject(&draft.incident));
+        let message = super::tell::message(draft, Moment::Decided, urgency, &title, summary, to);
+        draft.effect(Effect::Tell(Box::new(message)));
+    }
+    draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0);
+}
+
+/// A rollback waits: for a veto, for a yes, or, in shadow, for nothing.
+fn wait_for_veto(draft: &mut Draft<'_>, summary: &str) {
+    let Some(plan) = draft.incident.plan.clone() else { return };
+    match plan.mode {
+        Mode::Enforce => {
+            let until = draft.now + plan.countdown;
+            draft.enter(Phase::Countdown { until: Some(until) });
+            let title = format!("rolling back at {until}: {}", super::tell::subject(&draft.incident));
+            draft.announce(Moment::Decided, &title, summary);
+        }
+        Mode::Approve => {
+            draft.enter(Phase::Approval { until: draft.now + approval_within(draft, &plan) });
+            let title = format!("approve? {}", super::tell::subject(&draft.incident));
+            if draft.incident.critical() {
+                // For a critical alert the request is a page: somebody must look now.
+                let message = super::tell::message(draft, Moment::Decided, draft.page_urgency(true), &title, summary, Vec::new());
+                draft.effect(Effect::Tell(Box::new(message)));
+            } else {
+                draft.announce(Moment::Decided, &title, summary);
+            }
+        }
+        Mode::Shadow if draft.incident.lane.is_shadow() => {
+            draft.enter(Phase::Shadowed);
+            let title = format!("would roll back (shadow): {}", super::tell::subject(&draft.incident));
+            draft.announce(Moment::Decided, &title, summary);
+            draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0);
+        }
+        // The policy takes the alert from others, and its rule or procedure only tries itself out: somebody must act.
+        Mode::Shadow => {
+            draft.page(Reason::Shadow, Moment::Paged, &format!("would roll back, but is in shadow: {summary}"), false);
+        }
+    }
+}
+
+fn approval_within(draft: &Draft<'_>, plan: &Plan) -> Duration {
+    draft.ctx.policies.procedures.get(&plan.procedure).map_or(Duration::from_secs(600), |procedure| procedure.approval_within)
+}
+
+/// The senders said that all is over while it settled.
+fn confirmed(draft: &mut Draft<'_>, observation: &Observation) {
+    let presence = Presence::judge(&draft.incident, &observation.alerts, draft.now, draft.ctx.limits);
+    if presence == Presence::Resolved {
+        draft.close(Reason::Recovered, "all alerts are over, confirmed, before anything was decided");
+        return;
+    }
+    // Not confirmed: the settling goes on, and the decision reads the peers again.
+    if let Phase::Settling { until } = draft.incident.phase {
+        let wait = until.since(draft.now) + Duration::from_millis(1);
+        draft.ask_in(Purpose::Confirm, wait.min(draft.ctx.limits.watch_every), 0);
+    }
+}
+
+/// Something happened while a plan waits: the same verdict and the same plan, or a human.
+fn rechecked(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
+    let Some(decision) = judge(draft, Purpose::Recheck, tries, observation) else { return };
+    if same_verdict(draft, &decision) {
+        draft.record(Event::Decided { decision: Box::new(decision) });
+        let (until, suspended) = match draft.incident.phase {
+            Phase::Countdown { until } => (until, until.is_none()),
+            _ => (None, false),
+        };
+        // Entering the phase again clears the answered observation.
+        let phase = draft.incident.phase.clone();
+        draft.enter(phase);
+        draft.note(if suspended { "decided again: the same plan" } else { "decided again: the same plan, the wait goes on" });
+        let _ = until;
+        return;
+    }
+    stand_down(draft, decision);
+}
+
+fn same_verdict(draft: &Draft<'_>, decision: &Decision) -> bool {
+    let same_plan = match (&decision.plan, &draft.incident.plan) {
+        (Some(new), Some(old)) => new.hash() == old.hash(),
+        _ => false,
+    };
+    decision.outcome == Outcome::Rollback && decision.presence == Presence::Firing && same_plan
+}
+
+/// The second reading is not the first: closed if it recovered, else a human decides.
+fn stand_down(draft: &mut Draft<'_>, decision: Decision) {
+    if decision.presence == Presence::Resolved {
+        draft.record(Event::Decided { decision: Box::new(decision) });
+        draft.close(Reason::Recovered, "cancelled: all alerts are over, confirmed");
+        return;
+    }
+    let reason = if decision.reason == Reason::BrakeHeld { Reason::BrakeHeld } else { Reason::Redecided };
+    let text = format!("stood down before the write: {}", decision.summary);
+    draft.record(Event::Decided { decision: Box::new(decision) });
+    draft.page(reason, Moment::Paged, &text, true);
+}
+
+/// The wait is over, or somebody said yes: dry run and evidence.
+pub(super) fn prepare(draft: &mut Draft<'_>) {
+    let (Some(plan), Some(guard)) = (draft.incident.plan.clone(), decided_guard(&draft.incident)) else {
+        draft.page(Reason::Failed, Moment::Failed, "there is no complete plan to carry out", true);
+        return;
+    };
+    draft.enter(Phase::Preparing { since: draft.now });
+    draft.effect(Effect::Prepare { plan: Box::new(plan), guard });
+}
+
+/// The generation that the last decision saw.
+fn decided_guard(incident: &Incident) -> Option<Guard> {
+    match incident.decision.as_ref()?.observation.workload.as_ref()? {
+        Resolution::Found { workload } => Some(Guard { generation: workload.generation }),
+        _ => None,
+    }
+}
+
+/// Everything was read once more: the same verdict and plan is written, anything else is not.
+fn redecided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
+    let Some(decision) = judge(draft, Purpose::Redecide, tries, observation) else { return };
+    if !same_verdict(draft, &decision) {
+        draft.end_attempt(Reason::Redecided);
+        stand_down(draft, decision);
+        return;
+    }
+    draft.record(Event::Decided { decision: Box::new(decision) });
+    super::act::write(draft);
+}
+
+/// An incident that waits was looked at.
+fn watched(draft: &mut Draft<'_>, observation: &Observation) {
+    let limits = *draft.ctx.limits;
+    match Presence::judge(&draft.incident, &observation.alerts, draft.now, &limits) {
+        Presence::Resolved => {
+            draft.record(Event::Quiet { quiet: true });
+            if draft.incident.quiet_since.is_some_and(|since| draft.now.since(since) >= limits.close_after) {
+                let reason = ending(&draft.incident);
+                draft.close(reason, "no alert fires any more");
+                return;
+            }
+        }
+        Presence::Firing => {
+            let was_quiet = draft.incident.quiet_since.is_some();
+            draft.record(Event::Quiet { quiet: false });
+            let proven_quiet = draft.incident.attempt().is_some_and(|attempt| attempt.plan.verify.alert);
+            if matches!(draft.incident.phase, Phase::Verified) && (was_quiet || proven_quiet) {
+                draft.page(Reason::Refired, Moment::Paged, "an alert fires again after the rollback was proven", true);
+                return;
+            }
+            if matches!(draft.incident.phase, Phase::FixForward) {
+                rise(draft, observation);
+                return;
+            }
+        }
+        Presence::Silenced(_) | Presence::Inhibited => draft.record(Event::Quiet { quiet: false }),
+        Presence::Unknown(_) => {}
+    }
+    let wait = draft.incident.quiet_since.map_or(limits.watch_every, |_| limits.watch_every.min(limits.close_after));
+    draft.ask_in(Purpose::Watch, wait, 0);
+}
+
+/// A fix-forward incident may only rise.
+fn rise(draft: &mut Draft<'_>, observation: &Observation) {
+    let Some(decision) = judge(draft, Purpose::Watch, u32::MAX, observation) else { return };
+    match decision.outcome {
+        Outcome::FixForward => draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0),
+        // What cannot be told while a ticket is open stays a ticket, until it can or the alerts are over.
+        Outcome::Page if decision.reason == Reason::RuleUnknown => {
+            draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0);
+        }
+        Outcome::Page | Outcome::Rollback => conclude(draft, decision),
+    }
+}
+
+/// What an incident that waited for quiet ended as.
+fn ending(incident: &Incident) -> Reason {
+    match (&incident.phase, incident.attempt().and_then(|attempt| attempt.ended)) {
+        (Phase::Verified, _) => Reason::Verified,
+        (Phase::Shadowed, _) => Reason::Shadow,
+        (_, Some((_, reason))) => reason,
+        (Phase::Paged, None) => incident.page.as_ref().map_or(Reason::Rule, |page| page.reason),
+        _ => Reason::Rule,
+    }
+}
+
+/// Whether the deciding rule has another procedure to try.
+pub(super) fn has_next_level(draft: &Draft<'_>) -> bool {
+    let Some(policy) = draft.ctx.policies.get(&draft.incident.policy) else { return false };
+    let decided_by = draft.incident.decision.as_ref().and_then(|decision| decision.rules.last());
+    let Some(rule) = decided_by.and_then(|trail| policy.decide.iter().find(|rule| rule.name == trail.rule)) else { return false };
+    match &rule.verdict {
+        VerdictRule::Rollback { levels } => {
+            let next = levels.get(draft.incident.attempts.len()).and_then(|name| draft.ctx.policies.procedures.get(name));
+            next.is_some_and(|procedure| procedure.steps.contains(&ProcedureStep::Undo))
+        }
+        _ => false,
+    }
+}
+
+/// All incidents and look-ups that are due, the earliest first.
+pub(super) fn first_due(book: &Book, limits: &Limits) -> Option<(Time, Due)> {
+    let incidents = book.open().filter_map(|incident| Some((due(incident, limits)?, Due::Incident(incident.id.clone()))));
+    let pending = book.pending.iter().map(|(key, pending)| (pending.due, Due::Pending(key.clone())));
+    incidents.chain(pending).min()
+}
+
+/// What is due.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// An incident.
+    Incident(crate::model::IncidentId),
+    /// A look-up.
+    Pending(String),
+}

@@ -1,0 +1,185 @@
+//! What people do: veto, approve, acknowledge, pause, resume. First checked against the book, then carried out as an input.
+
+use super::book::{Book, Pause};
+use super::draft::Draft;
+use super::effect::{Context, Step};
+use super::events;
+use super::incident::{Approval, Event, Incident, Phase};
+use super::life;
+use crate::journal::record::{Record, Stamped};
+use crate::model::{Brake, IncidentId, Mode, Moment, Operation, PlanHash, Reason, Time};
+
+/// Why an operation is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperationError {
+    /// No such incident or pause.
+    #[error("{0}")]
+    NotFound(String),
+    /// It does not fit the state.
+    #[error("{0}")]
+    Conflict(String),
+    /// It is not well formed.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Whether an operation can be carried out on this book.
+///
+/// # Errors
+/// Says what is in the way and what to do.
+pub fn check(book: &Book, operation: &Operation, now: Time) -> Result<(), OperationError> {
+    match operation {
+        Operation::Veto { incident, by, reason } => {
+            named(by)?;
+            reasoned(reason)?;
+            open(book, incident).map(|_| ())
+        }
+        Operation::Acknowledge { incident, by } => {
+            named(by)?;
+            open(book, incident).map(|_| ())
+        }
+        Operation::Approve { incident, plan, by, overrides } => {
+            named(by)?;
+            let incident = open(book, incident)?;
+            approvable(incident, plan, overrides)
+        }
+        Operation::Pause { reason, by, until, .. } => {
+            named(by)?;
+            reasoned(reason)?;
+            if *until <= now {
+                return Err(OperationError::Invalid(format!("`until` {until} is over; a pause needs an end ahead")));
+            }
+            Ok(())
+        }
+        Operation::Resume { pause, by } => {
+            named(by)?;
+            let known = book.pauses.get(pause).filter(|pause| pause.until > now);
+            known.map(|_| ()).ok_or_else(|| OperationError::NotFound(format!("there is no pause `{pause}` in force")))
+        }
+    }
+}
+
+fn named(by: &str) -> Result<(), OperationError> {
+    if by.trim().is_empty() { Err(OperationError::Invalid("`by` must name a person".to_owned())) } else { Ok(()) }
+}
+
+fn reasoned(reason: &str) -> Result<(), OperationError> {
+    if reason.trim().is_empty() { Err(OperationError::Invalid("`reason` must say why".to_owned())) } else { Ok(()) }
+}
+
+fn open<'a>(book: &'a Book, id: &IncidentId) -> Result<&'a Incident, OperationError> {
+    match book.incidents.get(id) {
+        None => Err(OperationError::NotFound(format!("there is no incident `{id}`"))),
+        Some(incident) if !incident.is_open() => Err(OperationError::Conflict(format!("incident `{id}` is closed"))),
+        Some(incident) => Ok(incident),
+    }
+}
+
+fn approvable(incident: &Incident, hash: &PlanHash, overrides: &[String]) -> Result<(), OperationError> {
+    let Some(plan) = &incident.plan else {
+        return Err(OperationError::Conflict(format!("incident `{}` has no plan to approve", incident.id)));
+    };
+    if plan.hash() != *hash {
+        let text = format!("the plan is `{}` now, not `{hash}`: read it again, then approve that", plan.hash());
+        return Err(OperationError::Conflict(text));
+    }
+    if incident.lane.is_shadow() || plan.mode == Mode::Shadow {
+        return Err(OperationError::Conflict("the plan is in shadow: it can be shown, not carried out".to_owned()));
+    }
+    for name in overrides {
+        if !Brake::ALL.iter().any(|brake| brake.as_str() == name) {
+            return Err(OperationError::Invalid(format!("there is no brake `{name}`")));
+        }
+    }
+    let held = incident.attempts.is_empty() && matches!(incident.phase, Phase::Paged);
+    match incident.phase {
+        Phase::Approval { .. } | Phase::Countdown { .. } => Ok(()),
+        Phase::Paged if held => {
+            let holding = incident.decision.iter().flat_map(|decision| &decision.brakes).filter(|judgement| judgement.holds());
+            let missing: Vec<&str> =
+                holding.map(|judgement| judgement.brake.as_str()).filter(|name| !overrides.iter().any(|o| o == name)).collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let text = format!(
+                "held by {}: an approval must name what it overrides (--override {})",
+                missing.join(", "),
+                missing.join(",")
+            );
+            Err(OperationError::Conflict(text))
+        }
+        _ => Err(OperationError::Conflict(format!(
+            "incident `{}` is {}: nothing waits for approval",
+            incident.id,
+            incident.phase.as_str()
+        ))),
+    }
+}
+
+/// Carries an operation out.
+pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, operation: Operation, step: &mut Step) {
+    if check(book, &operation, now).is_err() {
+        // It was possible when it was taken in, and is not any more: nothing happens, the answer says so.
+        return;
+    }
+    match operation {
+        Operation::Pause { scope, reason, by, until } => {
+            let pause = Pause { id: book.next + 1, scope, reason, by, from: now, until };
+            step.records.push(Stamped { at: now, record: Record::Paused { pause: pause.clone() } });
+            events::paused(ctx, book, now, &pause, step);
+        }
+        Operation::Resume { pause, by } => {
+            step.records.push(Stamped { at: now, record: Record::Resumed { pause, by } });
+        }
+        Operation::Veto { incident, by, reason } => {
+            if let Some(mut draft) = Draft::of(ctx, book, now, &incident, step) {
+                veto(&mut draft, by, reason);
+            }
+        }
+        Operation::Acknowledge { incident, by } => {
+            if let Some(mut draft) = Draft::of(ctx, book, now, &incident, step) {
+                acknowledge(&mut draft, by);
+            }
+        }
+        Operation::Approve { incident, plan, by, overrides } => {
+            if let Some(mut draft) = Draft::of(ctx, book, now, &incident, step) {
+                draft.note(format!("{by} approved plan {plan}, overriding: {}", overrides.join(", ")));
+                draft.record(Event::Approved { approval: Approval { by, plan, overrides } });
+                life::prepare(&mut draft);
+            }
+        }
+    }
+}
+
+fn veto(draft: &mut Draft<'_>, by: String, why: String) {
+    let text = format!("{by} vetoed: {why}");
+    draft.record(Event::Vetoed { by, why });
+    draft.note(text.clone());
+    match draft.incident.phase {
+        Phase::Settling { .. } | Phase::Deciding { .. } | Phase::Shadowed => {
+            draft.page(Reason::Vetoed, Moment::Paged, &text, true);
+        }
+        Phase::Countdown { .. } | Phase::Approval { .. } | Phase::Preparing { .. } | Phase::Redeciding { .. } => {
+            draft.end_attempt(Reason::Vetoed);
+            draft.page(Reason::Vetoed, Moment::Paged, &format!("cancelled: {text}"), true);
+        }
+        // The step that is being written is finished; its answer sees the veto.
+        Phase::Executing { .. } => {}
+        Phase::Verifying { .. } => {
+            draft.end_attempt(Reason::Vetoed);
+            draft.page(Reason::Vetoed, Moment::Paged, &format!("{text}; the rollback was written already"), true);
+        }
+        Phase::Verified | Phase::Paged | Phase::FixForward | Phase::Closed { .. } => {}
+    }
+}
+
+/// "I have it": a countdown does not go on over a person's head.
+fn acknowledge(draft: &mut Draft<'_>, by: String) {
+    draft.note(format!("{by} has it"));
+    draft.record(Event::Acknowledged { by: by.clone() });
+    if let Phase::Countdown { until: Some(_) } = draft.incident.phase {
+        draft.enter(Phase::Countdown { until: None });
+        let title = format!("NOT rolling back, {by} has it: {}", super::tell::subject(&draft.incident));
+        draft.announce(Moment::Decided, &title, "the countdown is suspended: approve or veto");
+    }
+}

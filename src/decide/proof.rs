@@ -1,0 +1,159 @@
+//! Did the rollback work? Only *better* is success; what is seen to be the same or worse, and what is not seen, are different ends.
+
+use std::collections::BTreeMap;
+
+use super::book::Book;
+use super::effect::Context;
+use super::incident::{Attempt, Incident};
+use super::observation::Observation;
+use super::presence::Presence;
+use super::scope::IncidentScope;
+use crate::model::{Reason, RolloutStatus, Time};
+use crate::policy::expr::{Env, Expr, FactType, Tri};
+
+/// What one look at the target showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proof {
+    /// What each check says.
+    pub(super) checks: BTreeMap<String, String>,
+    /// Whether the rollout is complete.
+    pub(super) rolled_back: bool,
+    /// Whether everything holds.
+    pub(super) holds: bool,
+    /// The end of the tail.
+    pub(super) tail_until: Time,
+    /// Why it is over without success, if it is: the reason and the words.
+    pub(super) over: Option<(Reason, String)>,
+}
+
+/// One check's answer.
+enum Check {
+    Good(String),
+    Bad(String),
+    Blind(String),
+}
+
+/// Judges an attempt whose last step was done at `since`.
+pub(super) fn judge(
+    ctx: &Context<'_>,
+    book: &Book,
+    incident: &Incident,
+    (attempt, since): (&Attempt, Time),
+    observation: &Observation,
+    now: Time,
+) -> Proof {
+    let verify = &attempt.plan.verify;
+    let tail = verify.tail.or(observation.tail.as_ref().map(|tail| tail.tail)).unwrap_or(ctx.limits.tail);
+    let tail_until = attempt.tail_until.unwrap_or(since + tail);
+    let mut proof = Proof { checks: BTreeMap::new(), rolled_back: false, holds: true, tail_until, over: None };
+    let steps_end = since + verify.within;
+    let tail_end = tail_until + verify.within;
+
+    if let Some(over) = rollout(&mut proof, observation) {
+        proof.over = Some(over);
+        return proof;
+    }
+    if verify.rollout {
+        let check = match &observation.rollout {
+            Some(RolloutStatus::Complete) => Check::Good("complete".to_owned()),
+            Some(RolloutStatus::Progressing { detail }) => Check::Bad(detail.clone()),
+            Some(RolloutStatus::Unknown { why }) => Check::Blind(why.to_string()),
+            _ => Check::Blind("not read".to_owned()),
+        };
+        proof.add("rollout".to_owned(), check, (now, steps_end), Reason::Failed);
+    }
+    for check in &verify.http {
+        let answer = observation.http.iter().find(|result| result.url == check.url);
+        let outcome = match answer.map(|result| &result.result) {
+            Some(Ok(())) => Check::Good("as expected".to_owned()),
+            Some(Err(why)) => Check::Bad(why.clone()),
+            None => Check::Blind("not asked yet".to_owned()),
+        };
+        proof.add(format!("http {}", check.url), outcome, (now, steps_end), Reason::Ineffective);
+    }
+    if verify.alert {
+        proof.add("alert".to_owned(), alert(ctx, incident, observation, now), (now, tail_end), Reason::Ineffective);
+    }
+    for source in &verify.facts {
+        let outcome = fact(ctx, book, incident, source, observation, now);
+        proof.add(format!("fact {source}"), outcome, (now, tail_end), Reason::Ineffective);
+    }
+    if let Some(worse) = worse(incident, since) {
+        proof.holds = false;
+        proof.over = Some((Reason::Ineffective, worse));
+    }
+    proof
+}
+
+impl Proof {
+    /// Adds a check. Past its deadline, what is bad ends the attempt; and so does, for want of sight, what is blind.
+    fn add(&mut self, name: String, check: Check, (now, deadline): (Time, Time), bad: Reason) {
+        let (holds, words, end) = match check {
+            Check::Good(words) => (true, words, None),
+            Check::Bad(words) => (false, words, Some(bad)),
+            Check::Blind(words) => (false, format!("unknown: {words}"), Some(Reason::Unknown)),
+        };
+        self.holds &= holds;
+        if now >= deadline
+            && let Some(reason) = end
+            // What was seen to be bad outweighs what was not seen.
+            && self.over.as_ref().is_none_or(|(known, _)| *known == Reason::Unknown)
+        {
+            self.over = Some((reason, format!("{name}: {words}")));
+        }
+        self.checks.insert(name, words);
+    }
+}
+
+/// What the rollout says about the whole attempt, whether or not the plan asks for it.
+fn rollout(proof: &mut Proof, observation: &Observation) -> Option<(Reason, String)> {
+    match observation.rollout.as_ref()? {
+        RolloutStatus::Complete => {
+            proof.rolled_back = true;
+            None
+        }
+        RolloutStatus::Failed { detail } => Some((Reason::Failed, format!("the rollout cannot complete: {detail}"))),
+        RolloutStatus::Superseded { release, by } => {
+            let by = by.as_deref().unwrap_or("somebody");
+            Some((Reason::Superseded, format!("{by} put release {} there", release.short())))
+        }
+        RolloutStatus::Gone => Some((Reason::TargetGone, "the target is gone, or is another object".to_owned())),
+        RolloutStatus::Progressing { .. } | RolloutStatus::Unknown { .. } => None,
+    }
+}
+
+fn alert(ctx: &Context<'_>, incident: &Incident, observation: &Observation, now: Time) -> Check {
+    match Presence::judge(incident, &observation.alerts, now, ctx.limits) {
+        Presence::Resolved => Check::Good("resolved, confirmed".to_owned()),
+        Presence::Firing => Check::Bad("still firing".to_owned()),
+        Presence::Silenced(by) => Check::Blind(format!("silenced by {by}")),
+        Presence::Inhibited => Check::Blind("inhibited".to_owned()),
+        Presence::Unknown(why) => Check::Blind(why),
+    }
+}
+
+/// Conditions are compiled anew from the plan: it is pinned, the policy may have changed since.
+fn fact(ctx: &Context<'_>, book: &Book, incident: &Incident, source: &str, observation: &Observation, now: Time) -> Check {
+    let facts = observation.values.keys().map(|name| (name.clone(), FactType::Number)).collect();
+    let expr = match Expr::compile(source, &Env { facts, ..Env::default() }) {
+        Ok(expr) => expr,
+        Err(_) => return Check::Blind("the condition cannot be read any more".to_owned()),
+    };
+    let outcome = expr.eval(&IncidentScope { book, incident, observation, cluster: ctx.cluster, now });
+    let read: Vec<String> =
+        outcome.read.iter().filter_map(|(path, known)| known.as_ref().ok().map(|v| format!("{path} = {v}"))).collect();
+    match outcome.tri {
+        Tri::True => Check::Good(read.join(", ")),
+        Tri::False => Check::Bad(read.join(", ")),
+        Tri::Unknown(reasons) => Check::Blind(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+/// An alert whose condition began after the write.
+fn worse(incident: &Incident, since: Time) -> Option<String> {
+    let began_after = |member: &&super::incident::Member| {
+        member.resolved_at.is_none() && member.onset.at.as_ref().is_ok_and(|onset| *onset > since)
+    };
+    let member = incident.members.values().find(began_after)?;
+    Some(format!("alert {:?} began after the rollback", member.alert.label("alertname")))
+}

@@ -1,0 +1,146 @@
+//! What conditions see: the incident, the target, the change, history and facts, each known or unknown for a reason.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::book::Book;
+use super::brakes;
+use super::incident::{Incident, Member};
+use super::observation::{Answer, Observation};
+use crate::model::{Resolution, Time};
+use crate::policy::expr::{Known, Path, Scope, Value};
+
+/// Facts that nobody asked for yet answer with this reason; the caller asks for them and decides again.
+pub(super) const NOT_OBSERVED: &str = "not observed yet";
+
+/// The scope of an incident's conditions.
+pub(super) struct IncidentScope<'a> {
+    pub(super) book: &'a Book,
+    pub(super) incident: &'a Incident,
+    pub(super) observation: &'a Observation,
+    pub(super) cluster: Option<&'a str>,
+    pub(super) now: Time,
+}
+
+impl Scope for IncidentScope<'_> {
+    fn value(&self, path: &Path) -> Known {
+        match path {
+            Path::Label(name) => Ok(self.lead(|lead| text(lead.alert.label(name)))?),
+            Path::Annotation(name) => self.lead(|lead| text(lead.alert.annotations.get(name).map_or("", String::as_str))),
+            Path::AlertName => self.lead(|lead| text(lead.alert.label("alertname"))),
+            Path::AlertStartsAt => self.lead(|lead| Value::Time(lead.alert.starts_at.millis())),
+            Path::AlertFingerprint => self.lead(|lead| Value::Text(lead.alert.fingerprint.to_string())),
+            Path::AlertOnset => self.incident.onset().map(|at| Value::Time(at.millis())),
+            Path::Alerts => Ok(Value::List(self.incident.firing().map(alert).collect())),
+            Path::Now => Ok(Value::Time(self.now.millis())),
+            Path::Firing(matchers) => {
+                let one = self.incident.firing().any(|member| crate::policy::matcher::all_match(matchers, &member.alert.labels));
+                // A cut list proves presence, never absence.
+                if !one && self.incident.truncated() { Err("the notification was cut".to_owned()) } else { Ok(Value::Bool(one)) }
+            }
+            Path::InInterval(name) => Err(format!("the interval `{name}` is not carried out yet")),
+            Path::TargetKind | Path::TargetNamespace | Path::TargetName | Path::TargetCluster => self.target(path),
+            Path::ChangeAge | Path::ChangeBy | Path::ChangeOld | Path::ChangeNew | Path::ChangeKinds | Path::ChangeBarrier => {
+                self.change(path)
+            }
+            Path::HistoryRollbacks24h | Path::HistoryLastRollbackAge | Path::HistoryFlaps => self.history(path),
+            Path::Fact(name) => self.observation.values.get(name).map_or_else(|| Err(NOT_OBSERVED.to_owned()), fact),
+        }
+    }
+}
+
+impl IncidentScope<'_> {
+    fn lead(&self, read: impl FnOnce(&Member) -> Value) -> Known {
+        self.incident.lead().map(read).ok_or_else(|| "the incident has no alert".to_owned())
+    }
+
+    fn target(&self, path: &Path) -> Known {
+        let target = self.incident.target.as_ref().ok_or_else(|| "the target was not found".to_owned())?;
+        Ok(text(match path {
+            Path::TargetKind => target.at.kind.as_str(),
+            Path::TargetNamespace => &target.at.namespace,
+            Path::TargetName => &target.at.name,
+            _ => self.cluster.unwrap_or_default(),
+        }))
+    }
+
+    fn change(&self, path: &Path) -> Known {
+        let Some(Resolution::Found { workload }) = &self.observation.workload else {
+            return Err("the target could not be read".to_owned());
+        };
+        let release = self.incident.release.as_ref().ok_or_else(|| "the release is not known".to_owned())?;
+        let history = self.book.history(&workload.id);
+        let change = brakes::change(release, workload, history).ok_or_else(|| "no change is known".to_owned())?;
+        let images = |digest: &crate::model::Digest| {
+            let replica_set = workload.replica_sets.iter().find(|rs| rs.digest == *digest);
+            replica_set.map_or_else(|| digest.to_string(), |rs| rs.images.join(","))
+        };
+        match path {
+            Path::ChangeAge => Ok(Value::Duration(self.now.since(change.landed_at.unwrap_or(change.first_write)))),
+            Path::ChangeBy => change.by.map(Value::Text).ok_or_else(|| "who made the change is not known".to_owned()),
+            Path::ChangeOld => {
+                change.old.map(|old| Value::Text(images(&old))).ok_or_else(|| "the release before it is not known".to_owned())
+            }
+            Path::ChangeNew => Ok(Value::Text(images(release))),
+            Path::ChangeKinds => Ok(Value::List(vec![text("template")])),
+            _ => {
+                let barrier = |digest: &crate::model::Digest| {
+                    workload.replica_sets.iter().find(|rs| rs.digest == *digest).map(|rs| rs.data_barrier.clone())
+                };
+                match (barrier(release), change.old.as_ref().and_then(barrier)) {
+                    (Some(new), Some(old)) => Ok(Value::Bool(new != old)),
+                    _ => Err("the data barriers of both releases are not known".to_owned()),
+                }
+            }
+        }
+    }
+
+    fn history(&self, path: &Path) -> Known {
+        let history = self.incident.target.as_ref().and_then(|target| self.book.history(target));
+        let history = history.ok_or_else(|| "no history of the target is known".to_owned())?;
+        let day = Duration::from_secs(24 * 60 * 60);
+        let rollbacks = history.rollbacks.iter().filter(|past| past.lane == "live" || past.lane == self.incident.lane.key());
+        match path {
+            Path::HistoryRollbacks24h => {
+                let count = rollbacks.filter(|past| self.now.since(past.at) <= day).count();
+                Ok(Value::Int(i64::try_from(count).unwrap_or(i64::MAX)))
+            }
+            Path::HistoryLastRollbackAge => rollbacks
+                .map(|past| past.ended_at.unwrap_or(past.at))
+                .max()
+                .map(|at| Value::Duration(self.now.since(at)))
+                .ok_or_else(|| "the target was never rolled back".to_owned()),
+            _ => {
+                let flaps = history
+                    .damping
+                    .get(self.incident.lane.key())
+                    .map_or(0, |damping| damping.flaps.iter().flatten().filter(|at| self.now.since(**at) <= day).count());
+                Ok(Value::Double(f64::from(u32::try_from(flaps).unwrap_or(u32::MAX))))
+            }
+        }
+    }
+}
+
+fn text(value: &str) -> Value {
+    Value::Text(value.to_owned())
+}
+
+fn alert(member: &Member) -> Value {
+    let texts = |map: &BTreeMap<String, String>| Value::Map(map.iter().map(|(k, v)| (k.clone(), text(v))).collect());
+    Value::Map(BTreeMap::from([
+        ("labels".to_owned(), texts(&member.alert.labels)),
+        ("annotations".to_owned(), texts(&member.alert.annotations)),
+        ("starts_at".to_owned(), Value::Time(member.alert.starts_at.millis())),
+    ]))
+}
+
+/// A fact's value; unknown too when its floor is unknown or not reached (the answer carries the floor's verdict).
+fn fact(answer: &Answer) -> Known {
+    if let Some(floor) = &answer.floor {
+        floor.value.as_ref().map_err(|why| format!("its floor: {why}"))?;
+    }
+    match &answer.value.value {
+        Ok(number) => Ok(Value::Double(number.get())),
+        Err(why) => Err(why.to_string()),
+    }
+}

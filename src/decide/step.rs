@@ -1,0 +1,84 @@
+//! The one function: an input, the book and the time give records and effects. Nothing else decides anything.
+
+use super::act;
+use super::book::Book;
+use super::draft::Draft;
+use super::effect::{Context, Input, Step};
+use super::incident::{Event, Incident, Phase};
+use super::life::{self, Due};
+use super::limits::Limits;
+use super::{events, intake, operate};
+use crate::journal::record::{Record, Stamped};
+use crate::model::{IncidentId, Time};
+
+/// Turns an input into records and effects. Total: every input in every state gives a step, and what is not understood ends in
+/// a page by the incident's own deadlines.
+pub fn step(ctx: &Context<'_>, book: &Book, input: Input, now: Time) -> Step {
+    let mut step = Step::default();
+    match input {
+        Input::Started { program } => events::started(ctx, book, now, program, &mut step),
+        Input::Loaded => events::loaded(ctx, book, now, &mut step),
+        Input::Received { seq, at, notification } => intake::received(ctx, book, now, (seq, at), notification, &mut step),
+        Input::Located { occurrence, lane, resolution, onset } => {
+            intake::located(ctx, book, now, (&occurrence, &lane), (resolution, onset), &mut step);
+        }
+        Input::Observed { incident, id, observation } => {
+            with(ctx, book, now, &incident, &mut step, |draft| life::observed(draft, id, &observation));
+        }
+        Input::Prepared { incident, report, evidence } => {
+            with(ctx, book, now, &incident, &mut step, |draft| act::prepared(draft, report, *evidence));
+        }
+        Input::Applied { incident, applied } => {
+            with(ctx, book, now, &incident, &mut step, |draft| act::applied(draft, applied));
+        }
+        Input::Told { incident: Some(incident), message, page, delivery } => {
+            with(ctx, book, now, &incident, &mut step, |draft| {
+                let lost = page && delivery.delivered.is_empty();
+                draft.record(Event::Told { message, delivery });
+                if lost {
+                    draft.note("NO channel took the page; it is sent again");
+                }
+            });
+        }
+        Input::Told { incident: None, .. } => {}
+        Input::Watched(event) => events::watched(ctx, book, now, &event, &mut step),
+        Input::Operation(operation) => operate::operate(ctx, book, now, operation, &mut step),
+        Input::Tick => tick(ctx, book, now, &mut step),
+    }
+    step
+}
+
+/// When `step` must be called with a tick at the latest, if nothing else happens.
+pub fn wake_at(book: &Book, limits: &Limits) -> Option<Time> {
+    life::first_due(book, limits).map(|(at, _)| at)
+}
+
+/// Does the one thing that is due first. The next wake-up is at once where more is due: each sees what the one before it did.
+fn tick(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step) {
+    match life::first_due(book, ctx.limits) {
+        Some((at, due)) if at <= now => match due {
+            Due::Incident(id) => with(ctx, book, now, &id, step, life::tick),
+            Due::Pending(key) => intake::look_again(book, now, &key, step),
+        },
+        _ => housekeeping(ctx, book, now, step),
+    }
+}
+
+/// Nothing is due: closed incidents are forgotten in time, and the next gap gets its begin.
+fn housekeeping(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step) {
+    let before = now - ctx.limits.forget_after;
+    let old = |incident: &Incident| matches!(incident.phase, Phase::Closed { at, .. } if at < before);
+    if book.incidents.values().any(old) || book.seen.values().any(|seen| seen.at < before) {
+        step.records.push(Stamped { at: now, record: Record::Forgotten { before } });
+    }
+    let minute = std::time::Duration::from_secs(60);
+    if book.alive_at.is_none_or(|at| now.since(at) >= minute) {
+        step.records.push(Stamped { at: now, record: Record::Alive });
+    }
+}
+
+fn with(ctx: &Context<'_>, book: &Book, now: Time, id: &IncidentId, step: &mut Step, f: impl FnOnce(&mut Draft<'_>)) {
+    if let Some(mut draft) = Draft::of(ctx, book, now, id, step) {
+        f(&mut draft);
+    }
+}

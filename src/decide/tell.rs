@@ -1,0 +1,83 @@
+//! The words of messages. What is said of an alert is quoted text: channels decide how to escape it.
+
+use super::draft::Draft;
+use super::incident::Incident;
+use crate::model::{Message, Moment, Reason, Urgency};
+
+/// `checkout-release: deployment/shop/checkout`, for titles.
+pub(super) fn subject(incident: &Incident) -> String {
+    match &incident.target {
+        Some(target) => format!("{} on {target}", incident.policy),
+        None => format!("{} on an unknown target", incident.policy),
+    }
+}
+
+/// The title of a page.
+pub(super) fn page_title(incident: &Incident, reason: Reason) -> String {
+    let what = match reason {
+        Reason::BrakeHeld => {
+            let brake = incident.decision.as_ref().and_then(|decision| decision.brake);
+            return match brake {
+                Some(brake) => format!("NOT rolled back, {brake} holds: {}", subject(incident)),
+                None => format!("NOT rolled back: {}", subject(incident)),
+            };
+        }
+        Reason::Ineffective => "rolled back, and it did not help",
+        Reason::Failed => "rollback FAILED",
+        Reason::Unknown => "rolled back, outcome UNKNOWN",
+        Reason::Refired => "fires again after a rollback",
+        Reason::Vetoed => "vetoed",
+        Reason::NotApproved => "nobody approved in time",
+        Reason::Superseded => "stood down, somebody deployed",
+        Reason::TargetGone => "stood down, the target is gone",
+        Reason::Unresolved => "no target found",
+        Reason::RuleUnknown => "cannot decide",
+        Reason::Preflight => "rollback not possible",
+        Reason::Redecided => "stood down, the second reading differed",
+        Reason::PolicyChanged => "stood down, the policies changed",
+        _ => "a human is needed",
+    };
+    format!("{what}: {}", subject(incident))
+}
+
+/// A message of this incident, with an id of its own.
+pub(super) fn message(draft: &Draft<'_>, moment: Moment, urgency: Urgency, title: &str, text: &str, to: Vec<String>) -> Message {
+    let incident = &draft.incident;
+    let number = incident.notes.len() as u64 + incident.next;
+    let policy = draft.ctx.policies.get(&incident.policy);
+    Message {
+        id: format!("{}-{}-{number}", incident.id, moment.as_str()),
+        incident: Some(incident.id.clone()),
+        moment,
+        urgency,
+        severity: if incident.critical() { "critical".to_owned() } else { "warning".to_owned() },
+        title: title.to_owned(),
+        text: format!("{text}\n\n{}", context(incident)),
+        target: incident.target.as_ref().map(|target| target.at.clone()),
+        policy: Some(incident.policy.clone()),
+        to,
+        labels: policy.map(|policy| policy.labels.clone()).unwrap_or_default(),
+        at: draft.now,
+    }
+}
+
+/// What every message ends with: the alerts, the plan and how to answer.
+fn context(incident: &Incident) -> String {
+    let mut lines = vec![format!("incident {} ({})", incident.id, incident.phase.as_str())];
+    for member in incident.members.values().take(10) {
+        let state = if member.resolved_at.is_some() { "resolved" } else { "firing" };
+        lines.push(format!("alert {:?} {state} since {}", member.alert.label("alertname"), member.alert.starts_at));
+    }
+    if incident.members.len() > 10 {
+        lines.push(format!("and {} more alerts", incident.members.len() - 10));
+    }
+    if let Some(plan) = &incident.plan {
+        lines.push(format!("plan {}: {} -> {}", plan.hash(), plan.from.label(), plan.to.label()));
+        if incident.attempts.is_empty() {
+            lines.push(format!("approve: backout approve {} --plan {}", incident.id, plan.hash()));
+            lines.push(format!("veto:    backout veto {} --reason WHY", incident.id));
+        }
+    }
+    lines.push(format!("why:     backout report {}", incident.id));
+    lines.join("\n")
+}

@@ -1,0 +1,258 @@
+//! The decision itself: presence, rules in order, brakes, plan. A pure function; what it rests on goes into the report.
+
+use super::book::Book;
+use super::brakes::{self, Scene};
+use super::decision::{Decision, Grip, RuleTrail, Truth};
+use super::effect::Context;
+use super::incident::Incident;
+use super::observation::Observation;
+use super::plan;
+use super::presence::Presence;
+use super::scope::{IncidentScope, NOT_OBSERVED};
+use crate::model::{Brake, Mode, Outcome, Reason, Resolution, Time, UnknownKind};
+use crate::policy::expr::Tri;
+use crate::policy::matcher;
+use crate::policy::types::{Condition, Policy, Rule, VerdictRule};
+
+/// Decides what is to become of an incident, by what was observed.
+pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: &Observation, now: Time) -> Decision {
+    let presence = Presence::judge(incident, &observation.alerts, now, ctx.limits);
+    let mut decision = blank(ctx, incident, observation, presence, now);
+    let Some(policy) = ctx.policies.get(&incident.policy) else {
+        decision.reason = Reason::PolicyChanged;
+        decision.summary = format!("the policy `{}` is not there any more", incident.policy);
+        return decision;
+    };
+    decision.place = format!("{}:{}", policy.place.file, policy.place.line);
+    decision.unknown = transient(observation, &decision.presence);
+    let judge = Judge { ctx, book, incident, policy, observation, now };
+    let mut read = Vec::new();
+    let deciding = judge.walk(&mut decision, &mut read);
+    if !decision.wanted.is_empty() {
+        return decision;
+    }
+    match deciding {
+        None => {
+            decision.reason = Reason::NoRule;
+            decision.summary = "no rule was true".to_owned();
+        }
+        Some((rule, Tri::Unknown(_))) => {
+            decision.reason = Reason::RuleUnknown;
+            decision.summary = format!("whether rule `{}` holds cannot be told", rule.name);
+        }
+        Some((rule, _)) => judge.follow(rule, &read, &mut decision),
+    }
+    decision
+}
+
+/// A verdict that pages: everything starts as that, and only certainty makes it something else.
+fn blank(ctx: &Context<'_>, incident: &Incident, observation: &Observation, presence: Presence, now: Time) -> Decision {
+    Decision {
+        at: now,
+        policy: incident.policy.clone(),
+        place: String::new(),
+        policies: ctx.policies.hash.clone(),
+        commit: ctx.policies.commit.clone(),
+        outcome: Outcome::Page,
+        reason: Reason::NoRule,
+        brake: None,
+        summary: String::new(),
+        mode: Mode::Shadow,
+        presence,
+        rules: Vec::new(),
+        brakes: Vec::new(),
+        plan: None,
+        wanted: Vec::new(),
+        unknown: Vec::new(),
+        to: Vec::new(),
+        tell: Vec::new(),
+        change_landed_at: None,
+        observation: observation.clone(),
+    }
+}
+
+/// What was unknown and might be known when it is asked for again.
+fn transient(observation: &Observation, presence: &Presence) -> Vec<String> {
+    let mut unknown = Vec::new();
+    if let Presence::Unknown(why) = presence {
+        unknown.push(why.clone());
+    }
+    if let Some(Resolution::Unknown { why }) = &observation.workload {
+        unknown.push(format!("the target: {why}"));
+    }
+    for (name, answer) in &observation.values {
+        for fact in std::iter::once(&answer.value).chain(&answer.floor) {
+            if let Err(why) = &fact.value
+                && !matches!(why.kind, UnknownKind::BelowFloor | UnknownKind::NotConfigured)
+            {
+                unknown.push(format!("facts.{name}: {why}"));
+            }
+        }
+    }
+    unknown
+}
+
+struct Judge<'a> {
+    ctx: &'a Context<'a>,
+    book: &'a Book,
+    incident: &'a Incident,
+    policy: &'a Policy,
+    observation: &'a Observation,
+    now: Time,
+}
+
+impl<'a> Judge<'a> {
+    /// Goes through the rules up to the first that is true or unknown.
+    fn walk(&self, decision: &mut Decision, read: &mut Vec<String>) -> Option<(&'a Rule, Tri)> {
+        for rule in &self.policy.decide {
+            let (trail, truth, facts) = self.ask(rule);
+            decision.rules.push(trail);
+            read.extend(facts);
+            read.sort_unstable();
+            read.dedup();
+            match truth {
+                Tri::False => {}
+                truth => {
+                    decision.wanted = self.not_observed(&truth);
+                    return Some((rule, truth));
+                }
+            }
+        }
+        None
+    }
+
+    fn ask(&self, rule: &Rule) -> (RuleTrail, Tri, Vec<String>) {
+        let scope = IncidentScope {
+            book: self.book,
+            incident: self.incident,
+            observation: self.observation,
+            cluster: self.ctx.cluster,
+            now: self.now,
+        };
+        let place = format!("{}:{}", rule.place.file, rule.place.line);
+        let mut trail = RuleTrail { rule: rule.name.clone(), place, matchers: true, conditions: Vec::new(), truth: Truth::False };
+        let matches = |member: &crate::decide::incident::Member| matcher::all_match(&rule.matchers, &member.alert.labels);
+        if !rule.matchers.is_empty() && !self.incident.firing().any(matches) {
+            trail.matchers = false;
+            return (trail, Tri::False, Vec::new());
+        }
+        let Some(condition) = &rule.condition else {
+            trail.truth = Truth::True;
+            return (trail, Tri::True, Vec::new());
+        };
+        let mut facts = Vec::new();
+        let mut parts = Vec::new();
+        for part in condition.parts() {
+            let outcome = part.eval(&scope);
+            facts.extend(outcome.facts());
+            let values = outcome.read.iter().map(|(path, known)| match known {
+                Ok(value) => format!("{path} = {value}"),
+                Err(why) => format!("{path} is unknown: {why}"),
+            });
+            trail.conditions.push((part.source().to_owned(), truth(&outcome.tri), values.collect()));
+            parts.push(outcome.tri);
+        }
+        let tri = match condition {
+            Condition::When(_) | Condition::All(_) => Tri::all(parts),
+            Condition::Any(_) => Tri::any(parts),
+        };
+        trail.truth = truth(&tri);
+        (trail, tri, facts)
+    }
+
+    /// Facts that an unknown rests on and that nobody has asked for yet.
+    fn not_observed(&self, truth: &Tri) -> Vec<String> {
+        let fact = |reason: &crate::policy::expr::Unknown| {
+            let name = reason.what.strip_prefix("facts.")?;
+            (reason.reason == NOT_OBSERVED && self.policy.facts.contains_key(name)).then(|| name.to_owned())
+        };
+        truth.reasons().iter().filter_map(fact).collect()
+    }
+
+    /// Does what a true rule says.
+    fn follow(&self, rule: &Rule, read: &[String], decision: &mut Decision) {
+        decision.reason = Reason::Rule;
+        decision.tell.clone_from(&rule.tell);
+        match &rule.verdict {
+            VerdictRule::Page { to } => {
+                decision.to.clone_from(to);
+                decision.summary = format!("rule `{}` says page", rule.name);
+            }
+            VerdictRule::FixForward { to } => {
+                decision.outcome = Outcome::FixForward;
+                decision.to.clone_from(to);
+                decision.summary = format!("rule `{}` says fix forward", rule.name);
+            }
+            VerdictRule::Rollback { levels } => self.roll_back(rule, levels, read, decision),
+        }
+    }
+
+    fn roll_back(&self, rule: &Rule, levels: &[String], read: &[String], decision: &mut Decision) {
+        let tried = self.incident.attempts.len();
+        let Some(procedure) = levels.get(tried).and_then(|name| self.ctx.policies.procedures.get(name)) else {
+            decision.reason = Reason::Ineffective;
+            decision.summary = format!("rule `{}` says rollback, and all {tried} levels were tried", rule.name);
+            return;
+        };
+        decision.mode = [rule.mode, procedure.mode].into_iter().flatten().fold(self.policy.mode, Mode::min);
+        if self.ctx.cluster.is_none() {
+            // Without the cluster's name an alert of another cluster could not be told from ours.
+            decision.mode = Mode::Shadow;
+        }
+        let overrides = self.incident.approval.as_ref().map(|approval| approval.overrides.clone()).unwrap_or_default();
+        let scene = Scene {
+            book: self.book,
+            incident: self.incident,
+            policy: self.policy,
+            rule,
+            mode: decision.mode,
+            may_drop: procedure.may_drop,
+            observation: self.observation,
+            presence: &decision.presence,
+            read,
+            overrides: &overrides,
+            limits: self.ctx.limits,
+            now: self.now,
+        };
+        decision.brakes = brakes::judge_all(&scene);
+        decision.change_landed_at = self.change_landed(&scene);
+        let level = crate::model::Level { number: number(tried + 1), of: number(levels.len()) };
+        decision.plan = plan::build(self.ctx, &scene, procedure, level);
+        let holding = decision.brakes.iter().find(|judgement| judgement.holds());
+        match (holding, &decision.plan) {
+            (Some(judgement), _) => {
+                decision.reason = Reason::BrakeHeld;
+                decision.brake = Some(judgement.brake);
+                let verb = if judgement.grip == Grip::Blind { "is blind and holds" } else { "holds" };
+                decision.summary =
+                    format!("rule `{}` says rollback; brake `{}` {verb}: {}", rule.name, judgement.brake, judgement.because);
+            }
+            (None, None) => {
+                decision.reason = Reason::BrakeHeld;
+                decision.brake = Some(Brake::FitTarget);
+                decision.summary = format!("rule `{}` says rollback; no complete plan could be made", rule.name);
+            }
+            (None, Some(plan)) => {
+                decision.outcome = Outcome::Rollback;
+                decision.summary = format!("rule `{}` says rollback: {} -> {}", rule.name, plan.from.label(), plan.to.label());
+            }
+        }
+    }
+
+    fn change_landed(&self, scene: &Scene<'_>) -> Option<Time> {
+        let change = brakes::change(self.incident.release.as_ref()?, scene.workload()?, scene.history())?;
+        change.landed_at
+    }
+}
+
+fn truth(tri: &Tri) -> Truth {
+    match tri {
+        Tri::True => Truth::True,
+        Tri::False => Truth::False,
+        Tri::Unknown(reasons) => Truth::Unknown(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
