@@ -1,0 +1,132 @@
+//! Brakes: their numbers, or the reason why one is off.
+
+use std::time::Duration;
+
+use super::super::diagnostic::Raised;
+use super::super::source::At;
+use super::super::syntax::{self, BrakeKeys, DisableOnly, DurationText, GapKeys, WithinKeys};
+use super::super::types::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts};
+use super::super::yaml::{Field, Short};
+use super::Lower;
+use super::text::Zero;
+use crate::model::Mode;
+
+const NO_TIME: Zero = Zero::Refused("to switch the brake off, write `{disabled: 'why'}`");
+
+impl Lower<'_> {
+    pub(super) fn brakes(&self, field: &Field<syntax::Brakes>, mode: Mode) -> BrakeSettings {
+        let defaults = BrakeSettings::default();
+        let Some(written) = field.get() else { return defaults };
+        let within = |Short(keys): &Short<WithinKeys>, default| self.time(&keys.within, default);
+        let gap = |Short(keys): &Short<GapKeys>, default| self.time(&keys.gap, default);
+        BrakeSettings {
+            recent_change: self.brake(&written.recent_change, defaults.recent_change, |keys, default, _| RecentChange {
+                within: within(keys, default.within),
+            }),
+            fit_target: self.brake(&written.fit_target, defaults.fit_target, |keys, default, _| self.fit_target(keys, default)),
+            cooldown: self.brake(&written.cooldown, defaults.cooldown, |keys, default, _| within(keys, default)),
+            budget: self.brake(&written.budget, defaults.budget, |keys, default, _| self.budget(keys, default, mode)),
+            flapping: self.brake(&written.flapping, defaults.flapping, |keys, default, at| self.flapping(keys, default, at)),
+            quiet_start: self.brake(&written.quiet_start, defaults.quiet_start, |keys, default, _| gap(keys, default)),
+            human_active: self.switch(&written.human_active),
+            owner: self.switch(&written.owner),
+            stale_facts: self.brake(&written.stale_facts, defaults.stale_facts, |keys, default, _| StaleFacts {
+                watch: self.time(&keys.watch, default.watch),
+                query: self.time(&keys.query, default.query),
+            }),
+            truncated: self.switch(&written.truncated),
+        }
+    }
+
+    fn switch(&self, field: &Field<DisableOnly>) -> Setting<()> {
+        self.brake(field, Setting::On(()), |_, (), _| ())
+    }
+
+    /// A brake is on with numbers, or off with a reason, never both.
+    fn brake<K: BrakeKeys, T>(&self, field: &Field<K>, default: Setting<T>, numbers: impl Fn(&K, T, At) -> T) -> Setting<T> {
+        let Some((keys, at)) = field.placed() else { return default };
+        if let Some((reason, at)) = keys.disabled().placed() {
+            if reason.trim().is_empty() {
+                let raised = Raised::error("no-reason", at, "a brake is switched off without a reason");
+                self.raise(raised.expected("why, in words: it is shown in every decision"));
+            }
+            if keys.has_numbers() {
+                let raised = Raised::error("conflicting-keys", at, "a brake that is switched off has no numbers");
+                self.raise(raised.help("remove `disabled`, or everything beside it"));
+            }
+            return Setting::Disabled(reason.trim().to_owned());
+        }
+        match default {
+            Setting::On(default) => Setting::On(numbers(keys, default, at)),
+            Setting::Disabled(reason) => Setting::Disabled(reason),
+        }
+    }
+
+    fn time(&self, field: &Field<DurationText>, default: Duration) -> Duration {
+        self.duration(field, NO_TIME).unwrap_or(default)
+    }
+
+    fn fit_target(&self, keys: &syntax::FitTargetKeys, default: FitTarget) -> FitTarget {
+        let back = keys.back.placed();
+        if let Some((0, at)) = back {
+            let raised = Raised::error("impossible-number", at, "no release is 0 releases back");
+            self.raise(raised.expected("a whole number, 1 or more"));
+        }
+        FitTarget {
+            // No time at all says that having started is enough: legal, and written where a reviewer sees it.
+            healthy: self.duration(&keys.healthy, Zero::Allowed).unwrap_or(default.healthy),
+            back: back.map_or(default.back, |(back, _)| *back),
+            last_live: self.time(&keys.last_live, default.last_live),
+        }
+    }
+
+    fn budget(&self, keys: &syntax::BudgetKeys, default: Budget, mode: Mode) -> Budget {
+        let count = |key: &str, field: &Field<u32>, default: u32| {
+            let Some((count, at)) = field.placed() else { return default };
+            if *count == 0 && mode > Mode::Shadow {
+                let message = format!("`{key}: 0` allows no rollback, but the mode is `{}`", mode.as_str());
+                let raised = Raised::error("impossible-number", at, message);
+                self.raise(raised.help("write 1 or more, or `mode: shadow`"));
+            }
+            *count
+        };
+        Budget {
+            per_target: count("per_target", &keys.per_target, default.per_target),
+            per: self.time(&keys.per, default.per),
+            per_hour: count("per_hour", &keys.per_hour, default.per_hour),
+        }
+    }
+
+    fn flapping(&self, keys: &syntax::FlappingKeys, default: Flapping, at: At) -> Flapping {
+        let number = |key: &str, field: &Field<f64>, default: f64| {
+            let Some((number, at)) = field.placed() else { return default };
+            if *number <= 0.0 {
+                let raised = Raised::error("impossible-number", at, format!("`{key}` is {number}"));
+                self.raise(raised.expected("a number above 0").help("to switch the brake off, write `{disabled: 'why'}`"));
+                return default;
+            }
+            *number
+        };
+        let flapping = Flapping {
+            penalty: number("penalty", &keys.penalty, default.penalty),
+            half_life: self.time(&keys.half_life, default.half_life),
+            suppress: number("suppress", &keys.suppress, default.suppress),
+            reuse: number("reuse", &keys.reuse, default.reuse),
+            hold: self.time(&keys.hold, default.hold),
+        };
+        let Flapping { suppress, reuse, half_life, hold, .. } = flapping;
+        if reuse >= suppress {
+            let at = keys.reuse.at().or(keys.suppress.at()).unwrap_or(at);
+            let raised = Raised::error("impossible-number", at, format!("`reuse` is {reuse}, not below `suppress`, which is {suppress}"));
+            self.raise(raised.help("a target is held from `suppress` on until it falls below `reuse`"));
+        }
+        let ceiling = reuse * (hold.as_secs_f64() / half_life.as_secs_f64().max(0.001)).exp2();
+        if suppress > ceiling {
+            let at = keys.suppress.at().or(keys.hold.at()).unwrap_or(at);
+            let message = format!("`suppress` is {suppress}, but no penalty grows beyond {ceiling:.0}: the brake would never hold");
+            let raised = Raised::error("impossible-number", at, message);
+            self.raise(raised.help("the ceiling is reuse × 2^(hold / half_life): what decays to `reuse` within `hold`"));
+        }
+        flapping
+    }
+}

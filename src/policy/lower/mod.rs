@@ -1,0 +1,113 @@
+//! From what is written to what is meant, for all files at once. Every mistake is reported; whoever reads the result must have
+//! seen that there was none, because what could not be understood is left out of it.
+
+mod brakes;
+mod links;
+mod policy;
+mod procedure;
+mod rule;
+mod text;
+
+use std::collections::BTreeMap;
+
+use super::diagnostic::{Raised, Sink};
+use super::expr::{Env, FactType};
+use super::source::{At, Sources};
+use super::syntax::{Fact, File};
+use super::types::{Place, Policies, Policy, Procedure};
+use super::yaml::{Entries, Field};
+
+/// What lowering needs everywhere.
+#[derive(Clone, Copy)]
+struct Lower<'s> {
+    sink: &'s Sink,
+    sources: &'s Sources<'s>,
+    /// Whether the server's settings name the cluster: acting needs it.
+    cluster_named: bool,
+}
+
+/// A policy, and what can only be judged once all files are known.
+struct Draft {
+    policy: Policy,
+    at: At,
+    /// The procedures that its rules name.
+    uses: Vec<(String, At)>,
+    has_own_defaults: bool,
+}
+
+/// Turns all files into policies.
+pub(super) fn lower(files: &[File], defaults: &[bool], sink: &Sink, sources: &Sources<'_>, cluster_named: bool) -> Policies {
+    let lower = Lower { sink, sources, cluster_named };
+    let shared = lower.shared_facts(files);
+    let mut drafts: Vec<Draft> = Vec::new();
+    for (file, has_defaults) in files.iter().zip(defaults) {
+        for policy in file.policies.get().into_iter().flatten() {
+            let Some((policy, at)) = policy.placed() else { continue };
+            let draft = lower.policy(policy, at, &shared);
+            drafts.push(Draft { has_own_defaults: *has_defaults, ..draft });
+        }
+        lower.defaults_without_names(file);
+    }
+    let env = Env {
+        facts: drafts.iter().flat_map(|draft| draft.policy.facts.keys()).map(|name| (name.clone(), FactType::Number)).collect(),
+        ..Env::default()
+    };
+    let mut procedures: BTreeMap<String, (Procedure, At)> = BTreeMap::new();
+    for file in files {
+        for procedure in file.procedures.get().into_iter().flatten() {
+            let Some((procedure, at)) = procedure.placed() else { continue };
+            lower.add_procedure(&mut procedures, procedure, at, &env);
+        }
+    }
+    lower.link(&drafts, &procedures);
+    let built_in = procedure::undo();
+    let mut all: BTreeMap<String, Procedure> = procedures.into_iter().map(|(name, (procedure, _))| (name, procedure)).collect();
+    all.insert(built_in.name.clone(), built_in);
+    Policies { policies: drafts.into_iter().map(|draft| draft.policy).collect(), procedures: all, hash: String::new(), commit: None }
+}
+
+impl<'s> Lower<'s> {
+    fn raise(&self, raised: Raised) {
+        self.sink.raise(raised);
+    }
+
+    fn place(&self, at: At) -> Place {
+        let line = u32::try_from(self.sources.line_of(at)).unwrap_or(u32::MAX);
+        Place { file: self.sources.path_of(at).to_owned(), line }
+    }
+
+    /// `file:line`, for messages that name a second place.
+    fn place_text(&self, at: At) -> String {
+        format!("{}:{}", self.sources.path_of(at), self.sources.line_of(at))
+    }
+
+    /// The facts that stand at the top of files, each name once.
+    fn shared_facts<'f>(&self, files: &'f [File]) -> Shared<'f> {
+        let mut shared = Shared::default();
+        for Entries(entries) in files.iter().filter_map(|file| file.facts.get()) {
+            for (name, fact) in entries {
+                let Some((name, at)) = name.placed() else { continue };
+                if let Some((_, first)) = shared.get(name.as_str()) {
+                    let message = format!("the shared fact `{name}` is already there, in {}", self.place_text(*first));
+                    self.raise(Raised::error("duplicate-name", at, message).help("rename one of the two"));
+                    continue;
+                }
+                self.fact_name(name, at);
+                // Judged here once, also where no policy takes it over.
+                self.fact(fact);
+                shared.insert(name.as_str(), (fact, at));
+            }
+        }
+        shared
+    }
+
+    fn defaults_without_names(&self, file: &File) {
+        let Some(defaults) = file.defaults.get() else { return };
+        let names = [defaults.policy.get().map(|policy| &policy.name), defaults.procedure.get().map(|procedure| &procedure.name)];
+        for at in names.into_iter().flatten().filter_map(Field::at) {
+            self.raise(Raised::error("misplaced-key", at, "a name cannot be a default").help("remove the key"));
+        }
+    }
+}
+
+type Shared<'f> = BTreeMap<&'f str, (&'f Field<Fact>, At)>;
