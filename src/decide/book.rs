@@ -1,6 +1,6 @@
 //! All that is remembered. Changed by `fold` only; written as snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,9 +26,9 @@ pub struct Book {
     /// When a record was last written: the start of the next gap.
     pub alive_at: Option<Time>,
     /// Receipts up to this row are consumed.
-    pub consumed: u64,
-    /// Receipts after `consumed` that are consumed as well (they may come out of order).
-    pub consumed_beyond: Vec<u64>,
+    pub consumed_through: u64,
+    /// Receipts after that row that are consumed (they come in any order). Bounded by `RECEIPTS`.
+    pub consumed: BTreeSet<u64>,
     /// Hash of the policies in force.
     pub policies: String,
     /// Numbers pauses.
@@ -228,6 +228,6 @@ impl Book {
 
     /// Whether a receipt's row was consumed already.
     pub fn is_consumed(&self, seq: u64) -> bool {
-        seq <= self.consumed || self.consumed_beyond.contains(&seq)
+        seq <= self.consumed_through || self.consumed.contains(&seq)
     }
 }

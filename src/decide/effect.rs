@@ -4,7 +4,7 @@ use super::incident::Lane;
 use super::observation::{Observation, Request};
 use crate::journal::record::Stamped;
 use crate::model::{
-    Alert, Applied, Delivery, Evidence, Guard, IncidentId, Lookup, Message, Notification, Onset, Operation, Plan,
+    Alert, AlertStatus, Applied, Delivery, Evidence, Guard, IncidentId, Lookup, Message, Notification, Onset, Operation, Plan,
     PreflightReport, Resolution, TargetId, Time, WatchEvent,
 };
 use crate::policy::types::Policies;
@@ -160,6 +160,23 @@ pub struct Step {
     pub records: Vec<Stamped>,
     /// What is to be done then.
     pub effects: Vec<Effect>,
-    /// How alerts of a receipt were counted: status, result.
-    pub counted: Vec<(&'static str, &'static str)>,
+    /// What became of each alert of a receipt.
+    pub heard: Vec<(AlertStatus, Heard)>,
+}
+
+/// What became of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It says something new.
+    News,
+    /// It was known in that status.
+    Duplicate,
+    /// It fires, after it was said to be resolved: a peer is asked before anything is made of it.
+    Stale,
+    /// No policy is about it.
+    Unmatched,
+    /// It is of another cluster.
+    Foreign,
+    /// It is one of our own pages.
+    Own,
 }

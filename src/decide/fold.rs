@@ -6,6 +6,8 @@ use super::ledger;
 use crate::journal::record::{Record, Stamped};
 use crate::model::{AlertStatus, Applied, IncidentId, Occurrence, Reason, Time};
 
+/// Consumed receipts that are remembered one by one.
+const RECEIPTS: usize = 8192;
 /// Gaps that are remembered.
 const GAPS: usize = 64;
 /// Occurrences that are remembered; the oldest are forgotten first.
@@ -57,14 +59,13 @@ impl Book {
         Ok(())
     }
 
+    /// Receipts come in any order, but none so late that this many later ones were consumed before it: the inbox is shorter.
     fn consume(&mut self, seq: u64) {
-        if seq > self.consumed {
-            self.consumed_beyond.push(seq);
-            self.consumed_beyond.sort_unstable();
-        }
-        while let Some(position) = self.consumed_beyond.iter().position(|other| *other == self.consumed + 1) {
-            self.consumed_beyond.remove(position);
-            self.consumed += 1;
+        self.consumed.insert(seq);
+        while self.consumed.len() > RECEIPTS {
+            if let Some(oldest) = self.consumed.pop_first() {
+                self.consumed_through = oldest;
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::book::{Book, Pending, Seen};
 use super::draft::Draft;
-use super::effect::{Context, Effect, Step};
+use super::effect::{Context, Effect, Heard, Step};
 use super::incident::{Event, Incident, Lane, Member, Phase};
 use super::ledger;
 use super::limits::backoff;
@@ -31,27 +31,21 @@ pub(super) fn received(
         return;
     }
     step.records.push(Stamped { at: now, record: Record::Consumed { seq } });
-    let Some(notification) = notification else {
-        step.counted.push(("unknown", "unreadable"));
-        return;
-    };
+    let Some(notification) = notification else { return };
     let truncated = notification.truncated > 0;
     for alert in notification.alerts {
-        let status = match alert.status {
-            AlertStatus::Firing => "firing",
-            AlertStatus::Resolved => "resolved",
-        };
-        let result = if !alert.label("backout_incident").is_empty() {
-            "own"
+        let status = alert.status;
+        let heard = if !alert.label("backout_incident").is_empty() {
+            Heard::Own
         } else if is_foreign(ctx, &alert) {
-            "foreign"
+            Heard::Foreign
         } else {
-            match alert.status {
+            match status {
                 AlertStatus::Firing => firing(ctx, book, now, (alert, at, truncated), step),
                 AlertStatus::Resolved => resolved(ctx, book, now, &alert, step),
             }
         };
-        step.counted.push((status, result));
+        step.heard.push((status, heard));
     }
 }
 
@@ -68,7 +62,7 @@ fn see(book: &Book, now: Time, alert: &Alert, step: &mut Step) {
     step.records.push(Stamped { at: now, record: Record::Seen { seen } });
 }
 
-fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut Step) -> &'static str {
+fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut Step) -> Heard {
     let occurrence = alert.occurrence();
     let holders: Vec<IncidentId> = book
         .open()
@@ -77,7 +71,7 @@ fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut
         .collect();
     let known = book.seen.get(&occurrence.to_string()).is_some_and(|seen| seen.status == AlertStatus::Resolved);
     if known && holders.is_empty() {
-        return "duplicate";
+        return Heard::Duplicate;
     }
     see(book, now, alert, step);
     for id in &holders {
@@ -87,7 +81,7 @@ fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut
             all_resolved(&mut draft);
         }
     }
-    if holders.is_empty() { "unmatched" } else { "accepted" }
+    if holders.is_empty() { Heard::Unmatched } else { Heard::News }
 }
 
 /// The senders say that it is over; the peers are asked whether it is.
@@ -109,7 +103,7 @@ fn firing(
     now: Time,
     (alert, received_at, truncated): (Alert, Time, bool),
     step: &mut Step,
-) -> &'static str {
+) -> Heard {
     let key = alert.occurrence().to_string();
     let known = book.seen.get(&key);
     let stale = known.is_some_and(|seen| seen.resolved_at.is_some());
@@ -122,11 +116,11 @@ fn firing(
             see(book, now, &alert, step);
             heard_again(ctx, book, now, (&alert, received_at, truncated), step);
         }
-        return if stale { "stale" } else { "duplicate" };
+        return if stale { Heard::Stale } else { Heard::Duplicate };
     }
     let lanes = locate::lanes(ctx.policies, &alert);
     if lanes.is_empty() {
-        return "unmatched";
+        return Heard::Unmatched;
     }
     see(book, now, &alert, step);
     let mut wanted = Vec::new();
@@ -154,7 +148,7 @@ fn firing(
         let pending = Pending { alert, received_at, truncated, wanted: named, due: now + backoff(4), tries: 0 };
         step.records.push(Stamped { at: now, record: Record::Pending { pending: Box::new(pending) } });
     }
-    if stale { "stale" } else { "accepted" }
+    if stale { Heard::Stale } else { Heard::News }
 }
 
 /// A known occurrence is still said to fire, perhaps after it was said to be resolved: the incident learns it, and a peer

@@ -19,6 +19,7 @@ pub mod operate;
 mod plan;
 pub mod presence;
 mod proof;
+pub mod report;
 mod request;
 mod scope;
 mod step;

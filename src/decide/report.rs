@@ -1,0 +1,201 @@
+//! The report of an incident: what happened, when, and why. For people as Markdown, for scripts as JSON.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::decision::{Decision, Grip, Truth};
+use super::incident::Incident;
+use crate::policy::duration;
+
+/// The figures kept for every incident, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// From the change to the onset.
+    pub detect: Option<Duration>,
+    /// From the onset to the first verdict.
+    pub decide: Option<Duration>,
+    /// From the first verdict to the intent.
+    pub start: Option<Duration>,
+    /// From the intent to the complete rollout.
+    pub roll_back: Option<Duration>,
+    /// From the complete rollout to the proof.
+    pub verify: Option<Duration>,
+    /// From the onset to the proof, or to quiet.
+    pub downtime: Option<Duration>,
+}
+
+impl Figures {
+    /// The figures of an incident.
+    pub fn of(incident: &Incident) -> Self {
+        let onset = incident.onset().ok();
+        let attempt = incident.attempt();
+        let rolled_back = attempt.and_then(|attempt| attempt.rolled_back_at);
+        Self {
+            detect: onset.zip(incident.change_landed_at).map(|(onset, landed)| onset.since(landed)),
+            decide: incident.decided_at.zip(onset).map(|(decided, onset)| decided.since(onset)),
+            start: attempt.zip(incident.decided_at).map(|(attempt, decided)| attempt.intended_at.since(decided)),
+            roll_back: attempt.zip(rolled_back).map(|(attempt, at)| at.since(attempt.intended_at)),
+            verify: attempt.and_then(|attempt| attempt.ended).zip(rolled_back).map(|((at, _), rolled)| at.since(rolled)),
+            downtime: incident.downtime(),
+        }
+    }
+}
+
+/// The report as JSON: the incident as it is remembered, and its figures.
+pub fn json(incident: &Incident) -> serde_json::Value {
+    serde_json::json!({ "incident": incident, "figures": Figures::of(incident) })
+}
+
+/// The report as Markdown.
+pub fn markdown(incident: &Incident) -> String {
+    let mut out = String::new();
+    // Writing into a String cannot fail.
+    let _ = write_markdown(incident, &mut out);
+    out
+}
+
+fn write_markdown(incident: &Incident, out: &mut String) -> std::fmt::Result {
+    let target = incident.target.as_ref().map_or_else(|| "unknown target".to_owned(), ToString::to_string);
+    writeln!(out, "# Incident {}: {} on {target}\n", incident.id, code(&incident.policy))?;
+    writeln!(out, "State: **{}**, opened {}.\n", incident.phase.as_str(), incident.opened_at)?;
+    if let Some(page) = &incident.page {
+        writeln!(out, "Page ({}, sent {} times): {}\n", page.reason, page.count, code(&page.text))?;
+    }
+    writeln!(out, "## Alerts\n\n| alert | fires since | condition began | state |\n|---|---|---|---|")?;
+    for member in incident.members.values() {
+        let onset = member.onset.at.as_ref().map_or_else(|why| format!("unknown: {}", cell(&why.detail)), ToString::to_string);
+        let state = member.resolved_at.map_or_else(|| "firing".to_owned(), |at| format!("resolved {at}"));
+        writeln!(out, "| {} | {} | {onset} | {state} |", cell(member.alert.label("alertname")), member.alert.starts_at)?;
+    }
+    if let Some(decision) = &incident.decision {
+        write_decision(decision, out)?;
+    }
+    if let Some(plan) = &incident.plan {
+        writeln!(out, "\n## Plan `{}`\n", plan.hash())?;
+        writeln!(out, "- from {} (`{}`)", code(&plan.from.label()), plan.from.digest.short())?;
+        writeln!(out, "- to {} (`{}`)", code(&plan.to.label()), plan.to.digest.short())?;
+        writeln!(
+            out,
+            "- procedure {}, mode {}, countdown {}",
+            plan.procedure,
+            plan.mode.as_str(),
+            duration::format(plan.countdown)
+        )?;
+    }
+    for attempt in &incident.attempts {
+        let ended = attempt.ended.map_or_else(|| "under way".to_owned(), |(at, reason)| format!("{reason} at {at}"));
+        writeln!(out, "\n## Attempt at {}: {ended}\n", attempt.intended_at)?;
+        for (name, words) in &attempt.checks {
+            writeln!(out, "- {}: {}", code(name), code(words))?;
+        }
+    }
+    write_figures(incident, out)?;
+    writeln!(out, "\n## What happened\n")?;
+    for note in &incident.notes {
+        writeln!(out, "- {} {}", note.at, code(&note.text))?;
+    }
+    if let Some(evidence) = &incident.evidence {
+        writeln!(out, "\n## Evidence\n")?;
+        for (name, text) in &evidence.sections {
+            let fence = "`".repeat(longest_run(text).max(2) + 1);
+            writeln!(out, "### {}\n\n{fence}\n{text}\n{fence}\n", code(name))?;
+        }
+        for missing in &evidence.missing {
+            writeln!(out, "- not collected: {}", code(missing))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_decision(decision: &Decision, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\n## Decision: {} ({})\n\n{}\n", decision.outcome.as_str(), decision.reason, code(&decision.summary))?;
+    let commit = decision.commit.as_deref().map_or_else(String::new, |commit| format!(", commit `{commit}`"));
+    writeln!(out, "By `{}` ({}), policies `{}`{commit}.\n", decision.policy, decision.place, short(&decision.policies))?;
+    for rule in &decision.rules {
+        writeln!(out, "- rule {} ({}): {}", code(&rule.rule), rule.place, truth(&rule.truth))?;
+        if !rule.matchers {
+            writeln!(out, "  - no firing alert satisfies its matchers")?;
+        }
+        for (source, outcome, read) in &rule.conditions {
+            writeln!(out, "  - {}: {}", code(source), truth(outcome))?;
+            for value in read {
+                writeln!(out, "    - {}", code(value))?;
+            }
+        }
+    }
+    if !decision.brakes.is_empty() {
+        writeln!(out, "\n| brake | | because |\n|---|---|---|")?;
+        for judgement in &decision.brakes {
+            let grip = match &judgement.grip {
+                Grip::Free => "lets go",
+                Grip::Held => "**holds**",
+                Grip::Blind => "**is blind and holds**",
+                Grip::Off(_) => "off",
+                Grip::Overridden => "overridden",
+            };
+            writeln!(out, "| {} | {grip} | {} |", judgement.brake, cell(&judgement.because))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_figures(incident: &Incident, out: &mut String) -> std::fmt::Result {
+    let figures = Figures::of(incident);
+    writeln!(out, "\n## Figures\n")?;
+    let rows = [
+        ("time to detect", figures.detect),
+        ("time to decide", figures.decide),
+        ("time to start", figures.start),
+        ("time to roll back", figures.roll_back),
+        ("time to verify", figures.verify),
+        ("downtime", figures.downtime),
+    ];
+    for (name, value) in rows {
+        writeln!(out, "- {name}: {}", value.map_or_else(|| "-".to_owned(), duration::format))?;
+    }
+    Ok(())
+}
+
+fn truth(truth: &Truth) -> String {
+    match truth {
+        Truth::True => "true".to_owned(),
+        Truth::False => "false".to_owned(),
+        Truth::Unknown(why) => format!("unknown: {}", code(why)),
+    }
+}
+
+/// Text from outside as inline code: on one line, with a fence longer than any run of backticks in it.
+fn code(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let fence = "`".repeat(longest_run(&line) + 1);
+    let pad = if line.starts_with('`') || line.ends_with('`') { " " } else { "" };
+    format!("{fence}{pad}{line}{pad}{fence}")
+}
+
+/// The same inside a table, where a bar would end the cell.
+fn cell(text: &str) -> String {
+    code(&text.replace('|', "¦"))
+}
+
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_stays_inside_its_fence() {
+        assert_eq!(code("plain"), "`plain`");
+        assert_eq!(code("a\nb"), "`a b`");
+        assert_eq!(code("`rm -rf`"), "`` `rm -rf` ``");
+        assert_eq!(cell("a|b"), "`a¦b`");
+    }
+}
