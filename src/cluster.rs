@@ -11,6 +11,7 @@ use kube::{Client, Config};
 use crate::execute::{ClusterWriter, WriterSettings, judge};
 use crate::model::{
     Applied, Digest, Evidence, Guard, IncidentId, Lookup, Plan, PreflightReport, Resolution, RolloutStatus, TargetId, Time,
+    WatchEvent,
 };
 use crate::observe::{ClusterReader, ClusterWatch};
 use crate::ports::{Clock, Cluster, Store};
@@ -86,6 +87,18 @@ impl KubernetesCluster {
     /// The watch, for readiness and figures.
     pub fn watch(&self) -> &ClusterWatch {
         &self.watch
+    }
+
+    /// Keeps a copy of the raw template that a watch event is about: to be called for each one whose release is available.
+    /// `false`: there is no store, or the ReplicaSet has gone.
+    ///
+    /// # Errors
+    /// Says whether the cluster could not be asked or the store did not take it. Trying again may help.
+    pub async fn keep_template(&self, event: &WatchEvent) -> Result<bool, String> {
+        match &event.replica_set {
+            Some(replica_set) if !event.gone => self.writer.keep_template(&event.target, &event.release, replica_set).await,
+            _ => Ok(false),
+        }
     }
 
     /// How many Events could not be put on a workload.

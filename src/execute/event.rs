@@ -20,7 +20,7 @@ impl ClusterWriter {
         let body = json!({
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": format!("{}.", truncated(&at.name, 200)), "namespace": at.namespace},
+            "metadata": {"generateName": format!("{}-backout-", truncated(&at.name, 200)), "namespace": at.namespace},
             "eventTime": micros(&self.clock.now().to_string()),
             "type": if warning { "Warning" } else { "Normal" },
             "reason": truncated(reason, 128),

@@ -37,3 +37,76 @@ pub fn judge(read: Resolution, cannot_create: Option<(Time, String)>, release: &
     };
     RolloutStatus::Progressing { detail }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Owner, ReplicaSetSeen, Replicas, Strategy, TargetId, TargetRef, Unknown, UnknownKind, Workload};
+
+    fn workload(available: i32) -> Workload {
+        let at = TargetRef::deployment("shop", "web").expect("names");
+        let set = ReplicaSetSeen {
+            name: "web-1".into(),
+            uid: "s1".into(),
+            digest: Digest("v1:a".into()),
+            revision: 3,
+            created_at: Time::default(),
+            desired: 2,
+            available,
+            images: Vec::new(),
+            image_digests: std::collections::BTreeMap::new(),
+            data_barrier: None,
+        };
+        Workload {
+            id: TargetId { at, uid: "d1".into() },
+            generation: 5,
+            observed_generation: 5,
+            replicas: Replicas { desired: 2, total: 2, updated: 2, available },
+            paused: false,
+            strategy: Strategy::Rolling,
+            release: Digest("v1:a".into()),
+            images: Vec::new(),
+            landed_at: None,
+            owner: Owner::Plain,
+            pause: None,
+            writes: Vec::new(),
+            last_rollback: None,
+            replica_sets: vec![set],
+        }
+    }
+
+    fn judged(workload: Workload, cannot_create: Option<(Time, String)>, release: &str) -> RolloutStatus {
+        let now = Time::from_millis(100_000);
+        judge(Resolution::Found { workload: Box::new(workload) }, cannot_create, &Digest(release.into()), now)
+    }
+
+    #[test]
+    fn complete_only_when_the_controller_has_seen_it() {
+        assert_eq!(judged(workload(2), None, "v1:a"), RolloutStatus::Complete);
+        let mut unseen = workload(2);
+        unseen.generation = 6;
+        assert!(matches!(judged(unseen, None, "v1:a"), RolloutStatus::Progressing { .. }));
+        assert!(matches!(judged(workload(2), None, "v1:b"), RolloutStatus::Superseded { .. }));
+        let mut none = workload(0);
+        none.replicas = Replicas::default();
+        assert!(matches!(judged(none, None, "v1:a"), RolloutStatus::Progressing { .. }), "zero pods prove nothing");
+    }
+
+    #[test]
+    fn pods_that_cannot_be_created_fail_it_after_a_while() {
+        let since = |millis: i64| Some((Time::from_millis(millis), "quota".to_owned()));
+        assert!(matches!(judged(workload(0), since(90_000), "v1:a"), RolloutStatus::Progressing { .. }));
+        assert!(matches!(judged(workload(0), since(60_000), "v1:a"), RolloutStatus::Failed { .. }));
+        assert_eq!(judged(workload(2), since(60_000), "v1:a"), RolloutStatus::Complete);
+    }
+
+    #[test]
+    fn what_is_not_seen_is_said_to_be_unseen() {
+        let release = Digest("v1:a".into());
+        let why = Unknown::new(UnknownKind::Unreachable, "down");
+        let unknown = judge(Resolution::Unknown { why: why.clone() }, None, &release, Time::default());
+        assert_eq!(unknown, RolloutStatus::Unknown { why });
+        let gone = judge(Resolution::Unresolved { why: "gone".into() }, None, &release, Time::default());
+        assert_eq!(gone, RolloutStatus::Gone);
+    }
+}

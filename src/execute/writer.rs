@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::ask::{self, Failure};
 use super::patch::{self, Standing};
 use crate::model::manifest::{self, FIELD_MANAGER, controller, items, text};
-use crate::model::{Applied, Digest, Guard, Plan, PlannedStep, ReleaseRef, template};
+use crate::model::{Applied, Digest, Guard, Plan, PlannedStep, ReleaseRef, TargetId, template};
 use crate::ports::{Clock, Store};
 
 /// The bounds of the writing hand.
@@ -170,6 +170,25 @@ impl ClusterWriter {
                 release.label()
             ))),
         }
+    }
+
+    /// Keeps a copy of the raw template of a release, so that it can be gone back to when the cluster has pruned it. `false`:
+    /// there is no store, or no such ReplicaSet any more.
+    ///
+    /// # Errors
+    /// Says whether the cluster could not be asked or the store did not take it. Trying again may help.
+    pub async fn keep_template(&self, target: &TargetId, release: &Digest, replica_set: &str) -> Result<bool, String> {
+        let Some(store) = &self.store else { return Ok(false) };
+        let path = format!("/apis/apps/v1/namespaces/{}/replicasets/{replica_set}", target.at.namespace);
+        let set = match ask::get(&self.reads, &path).await {
+            Ok(set) => set,
+            Err(Failure::Missing(_)) => return Ok(false),
+            Err(failure) => return Err(failure.text().to_owned()),
+        };
+        let Some(held) = template_in(&set, &target.uid, release) else { return Ok(false) };
+        let bytes = template::without_hash_label(&held).to_string().into_bytes();
+        store.keep_template(release.clone(), self.clock.now(), bytes.into()).await.map_err(|error| error.to_string())?;
+        Ok(true)
     }
 
     async fn kept(&self, digest: &Digest) -> Result<Option<Value>, NoTemplate> {

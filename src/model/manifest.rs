@@ -145,7 +145,7 @@ fn helm_owner(deployment: &Value, at: &TargetRef) -> Option<Owner> {
 }
 
 /// The latest write of every manager other than us and the cluster's own controllers to template, replicas or `paused`. Writes
-/// through `/scale` count as writes to replicas: a person with `kubectl scale` uses it too; autoscalers are controllers.
+/// through `/scale` are left out: the API server gives them no time, and autoscalers make them all day.
 pub fn writes_of_others(deployment: &Value) -> Vec<Write> {
     let mut latest: BTreeMap<(String, bool), Time> = BTreeMap::new();
     for (manager, at, template) in spec_writes(deployment) {
@@ -172,9 +172,8 @@ pub fn template_writer(deployment: &Value, release: &Digest) -> Option<(String, 
 fn spec_writes(deployment: &Value) -> impl Iterator<Item = (&str, Time, bool)> {
     items(deployment, "/metadata/managedFields").iter().filter_map(|entry| {
         let spec = entry.pointer("/fieldsV1/f:spec")?;
-        match text(entry, "/subresource") {
-            None | Some("" | "scale") => {}
-            Some(_) => return None,
+        if text(entry, "/subresource").is_some_and(|subresource| !subresource.is_empty()) {
+            return None;
         }
         let template = spec.get("f:template").is_some();
         if !template && spec.get("f:replicas").is_none() && spec.get("f:paused").is_none() {
@@ -233,12 +232,13 @@ mod tests {
             entry("backout", "", 6, template.clone()),
             entry("kube-controller-manager", "scale", 7, json!({"f:replicas": {}})),
             entry("kubectl", "scale", 8, json!({"f:replicas": {}})),
+            json!({"manager": "kubectl", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}}),
             entry("labeller", "", 9, json!({"f:minReadySeconds": {}})),
             entry("other", "status", 9, template),
         ]}});
         let writes = writes_of_others(&deployment);
         let seen: Vec<_> = writes.iter().map(|w| (w.manager.as_str(), w.template, w.at.millis() % 60_000 / 1000)).collect();
-        assert_eq!(seen, [("kubectl", false, 8), ("kubectl", true, 5)]);
+        assert_eq!(seen, [("kubectl", true, 5)]);
         let release = Digest("v1:a".into());
         assert_eq!(template_writer(&deployment, &release).map(|(by, _)| by).as_deref(), Some("backout"));
     }

@@ -1,0 +1,7 @@
+//! The hands that read and write a cluster, on a real control plane, in the name of the service account that is shipped.
+
+mod bed;
+mod looking;
+mod preflight;
+mod undo;
+mod watching;
