@@ -5,6 +5,7 @@ mod defaults;
 pub mod diagnostic;
 pub mod duration;
 pub mod expr;
+pub mod index;
 mod load;
 mod lower;
 pub mod matcher;
