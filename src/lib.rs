@@ -29,6 +29,8 @@ pub mod policy;
 #[cfg(feature = "service")]
 pub mod cluster;
 #[cfg(feature = "service")]
+pub mod engine;
+#[cfg(feature = "service")]
 pub mod execute;
 #[cfg(feature = "service")]
 pub mod metrics;

@@ -1,0 +1,247 @@
+//! The hands of the engine: carries effects out through the ports, each in its own task, and brings the result back as an input.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join_all, join3};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
+
+use crate::decide::effect::{Effect, Input};
+use crate::decide::observation::{Answer, Observation, Request};
+use crate::model::{
+    Alert, AlertmanagerView, Applied, Evidence, Fact, Guard, Lookup, Number, Onset, Plan, PreflightFinding, PreflightReport,
+    Query, Resolution, RolloutStatus, TargetId, Unknown, UnknownKind, Urgency,
+};
+use crate::ports::{Alertmanagers, Clock, Cluster, HttpProbe, Notifier, Prometheus};
+
+/// Effects that are carried out at the same time; more wait.
+const PARALLEL: usize = 64;
+/// No observation takes longer; its parts have shorter bounds of their own.
+const OBSERVE: Duration = Duration::from_secs(30);
+/// Preflight and evidence together.
+const PREPARE: Duration = Duration::from_secs(60);
+
+/// What the engine acts through.
+#[derive(Clone)]
+pub struct Hands {
+    /// The cluster; `None`: the service only observes alerts, and says so.
+    pub cluster: Option<Arc<dyn Cluster>>,
+    /// Prometheus; `None`: facts are unknown.
+    pub prometheus: Option<Arc<dyn Prometheus>>,
+    /// The Alertmanager peers.
+    pub alertmanagers: Arc<dyn Alertmanagers>,
+    /// Health URLs.
+    pub probe: Arc<dyn HttpProbe>,
+    /// People.
+    pub notifier: Arc<dyn Notifier>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Starts effects.
+pub(super) struct Dispatcher {
+    hands: Hands,
+    inputs: mpsc::Sender<Input>,
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Dispatcher {
+    pub(super) fn new(hands: Hands, inputs: mpsc::Sender<Input>) -> Self {
+        Self { hands, inputs, slots: Arc::new(Semaphore::new(PARALLEL)), tasks: TaskTracker::new() }
+    }
+
+    /// Starts an effect. Its records are durable.
+    pub(super) fn start(&self, effect: Effect) {
+        let (hands, inputs, slots) = (self.hands.clone(), self.inputs.clone(), Arc::clone(&self.slots));
+        self.tasks.spawn(async move {
+            let Ok(_slot) = slots.acquire_owned().await else { return };
+            if let Some(input) = hands.perform(effect).await {
+                // The engine is gone: what the effect did is observed after the next start.
+                let _ = inputs.send(input).await;
+            }
+        });
+    }
+
+    /// Waits for the effects that are under way.
+    pub(super) async fn drain(&self, limit: Duration) {
+        self.tasks.close();
+        let _ = tokio::time::timeout(limit, self.tasks.wait()).await;
+    }
+}
+
+impl Hands {
+    async fn perform(&self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Locate { occurrence, lane, alert, lookup } => {
+                let (resolution, onset) = tokio::join!(self.locate(lookup), self.onset(*alert));
+                Some(Input::Located { occurrence, lane, resolution, onset })
+            }
+            Effect::Observe { incident, id, request } => {
+                let observation = Box::new(self.observe(*request).await);
+                Some(Input::Observed { incident, id, observation })
+            }
+            Effect::Prepare { plan, guard } => {
+                let incident = plan.incident.clone();
+                let (report, evidence) = self.prepare(*plan, guard).await;
+                Some(Input::Prepared { incident, report, evidence: Box::new(evidence) })
+            }
+            Effect::Apply { plan, step, guard } => {
+                let incident = plan.incident.clone();
+                Some(Input::Applied { incident, applied: self.apply(*plan, step, guard).await })
+            }
+            Effect::Tell(message) => {
+                let (incident, id, page) = (message.incident.clone(), message.id.clone(), message.urgency == Urgency::Page);
+                let delivery = self.notifier.deliver(*message).await;
+                Some(Input::Told { incident, message: id, page, delivery })
+            }
+            Effect::ClosePage(incident) => {
+                self.notifier.close_page(incident).await;
+                None
+            }
+            Effect::Event { target, incident, reason, note } => {
+                if let Some(cluster) = &self.cluster {
+                    cluster.event(target, incident, reason, note).await;
+                }
+                None
+            }
+        }
+    }
+
+    async fn locate(&self, lookup: Lookup) -> Resolution {
+        match &self.cluster {
+            Some(cluster) => cluster.resolve(lookup).await,
+            None => Resolution::Unresolved { why: "no cluster is configured: backout only observes".to_owned() },
+        }
+    }
+
+    async fn onset(&self, alert: Alert) -> Onset {
+        match &self.prometheus {
+            Some(prometheus) => prometheus.onset(alert).await,
+            None => Onset { at: Err(not_configured("Prometheus")), source: "none".to_owned() },
+        }
+    }
+
+    async fn prepare(&self, plan: Plan, guard: Guard) -> (PreflightReport, Evidence) {
+        let Some(cluster) = &self.cluster else { return (blocked("no cluster is configured"), Evidence::default()) };
+        let both = async { tokio::join!(cluster.preflight(plan.clone(), guard), cluster.evidence(plan)) };
+        tokio::time::timeout(PREPARE, both).await.unwrap_or_else(|_| (blocked("no answer in time"), Evidence::default()))
+    }
+
+    async fn apply(&self, plan: Plan, step: usize, guard: Guard) -> Applied {
+        match &self.cluster {
+            Some(cluster) => cluster.apply(plan, step, guard).await,
+            None => Applied::Refused { why: "no cluster is configured".to_owned(), transient: false, forbidden: false },
+        }
+    }
+
+    async fn observe(&self, request: Request) -> Observation {
+        let all = async {
+            let world = join3(self.target(request.target.clone()), self.alerts(&request), self.values(&request.queries));
+            let proof = join3(self.rollout(&request), self.http(&request), self.tail(&request));
+            tokio::join!(world, proof)
+        };
+        let answers = tokio::time::timeout(OBSERVE, all).await;
+        let at = self.clock.now();
+        let watch_heard_at = self.cluster.as_ref().and_then(|cluster| cluster.watch_heard_at());
+        match answers {
+            Ok(((workload, alerts, values), (rollout, http, tail))) => {
+                Observation { at, workload, alerts, values, watch_heard_at, rollout, http, tail }
+            }
+            Err(_) => {
+                let why = Unknown::new(UnknownKind::Unreachable, "no answer in time");
+                Observation {
+                    at,
+                    workload: request.target.is_some().then(|| Resolution::Unknown { why: why.clone() }),
+                    alerts: AlertmanagerView { peers: Vec::new(), evaluated_at: Fact::unknown(why.clone(), at, "prometheus") },
+                    values: BTreeMap::new(),
+                    watch_heard_at,
+                    rollout: request.rollout.is_some().then_some(RolloutStatus::Unknown { why }),
+                    http: Vec::new(),
+                    tail: None,
+                }
+            }
+        }
+    }
+
+    async fn target(&self, target: Option<TargetId>) -> Option<Resolution> {
+        let target = target?;
+        Some(match &self.cluster {
+            Some(cluster) => cluster.observe(target).await,
+            None => Resolution::Unknown { why: not_configured("cluster") },
+        })
+    }
+
+    async fn alerts(&self, request: &Request) -> AlertmanagerView {
+        let evaluated = async {
+            match &self.prometheus {
+                Some(prometheus) => prometheus.evaluated_at().await,
+                None => Fact::unknown(not_configured("Prometheus"), self.clock.now(), "prometheus"),
+            }
+        };
+        let (view, evaluated_at) = tokio::join!(self.alertmanagers.view(request.fingerprints.clone()), evaluated);
+        AlertmanagerView { evaluated_at, ..view }
+    }
+
+    async fn values(&self, queries: &BTreeMap<String, Query>) -> BTreeMap<String, Answer> {
+        let answers = queries.iter().map(|(name, query)| async move {
+            let floor = async {
+                let (promql, least) = query.floor.as_ref()?;
+                Some(floor(self.number(promql).await, least))
+            };
+            let (value, floor) = tokio::join!(self.number(&query.promql), floor);
+            (name.clone(), Answer { value, floor })
+        });
+        join_all(answers).await.into_iter().collect()
+    }
+
+    async fn number(&self, promql: &str) -> Fact<Number> {
+        match &self.prometheus {
+            Some(prometheus) => prometheus.query(promql.to_owned()).await,
+            None => Fact::unknown(not_configured("Prometheus"), self.clock.now(), "prometheus"),
+        }
+    }
+
+    async fn rollout(&self, request: &Request) -> Option<RolloutStatus> {
+        let (target, release) = (request.target.clone()?, request.rollout.clone()?);
+        Some(match &self.cluster {
+            Some(cluster) => cluster.rollout(target, release).await,
+            None => RolloutStatus::Unknown { why: not_configured("cluster") },
+        })
+    }
+
+    async fn http(&self, request: &Request) -> Vec<crate::model::HttpResult> {
+        join_all(request.http.iter().map(|check| self.probe.check(check.clone()))).await
+    }
+
+    async fn tail(&self, request: &Request) -> Option<crate::model::TailSource> {
+        match (&self.prometheus, &request.tail_of) {
+            (Some(prometheus), Some(alertname)) => prometheus.tail(alertname.clone()).await,
+            _ => None,
+        }
+    }
+}
+
+/// Traffic below the floor makes the floor itself unknown, and with it the fact.
+fn floor(traffic: Fact<Number>, least: &str) -> Fact<Number> {
+    let least: f64 = least.parse().unwrap_or(f64::INFINITY);
+    match &traffic.value {
+        Ok(number) if number.get() < least => {
+            let why = format!("{} is below the floor of {least}", number.get());
+            Fact::unknown(Unknown::new(UnknownKind::BelowFloor, why), traffic.at, traffic.source)
+        }
+        _ => traffic,
+    }
+}
+
+fn not_configured(what: &str) -> Unknown {
+    Unknown::new(UnknownKind::NotConfigured, format!("no {what} is configured"))
+}
+
+fn blocked(why: &str) -> PreflightReport {
+    let finding =
+        PreflightFinding { check: "preflight".to_owned(), problem: Some(why.to_owned()), forbidden: false, transient: false };
+    PreflightReport { findings: vec![finding] }
+}

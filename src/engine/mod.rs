@@ -1,0 +1,14 @@
+//! L3, the one loop: inputs in, step, commit, then acknowledge and start effects. Decides nothing; does no IO of its own but
+//! through ports.
+
+mod dispatch;
+mod gauges;
+mod handle;
+mod recover;
+mod run;
+mod view;
+
+pub use dispatch::Hands;
+pub use handle::{EngineHandle, PolicySource};
+pub use recover::RecoverError;
+pub use run::{Engine, EngineSettings};

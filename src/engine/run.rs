@@ -1,0 +1,404 @@
+//! The loop itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::dispatch::{Dispatcher, Hands};
+use super::handle::{Command, EngineHandle, PolicySource};
+use super::recover::{RecoverError, Recovered, recover};
+use super::view::View;
+use super::gauges;
+use crate::decide::book::Book;
+use crate::decide::effect::{Context, Effect, Input};
+use crate::decide::limits::Limits;
+use crate::decide::{self, operate};
+use crate::journal::receipt;
+use crate::journal::record::{self, Stamped};
+use crate::journal::snapshot;
+use crate::metrics::Metrics;
+use crate::model::{Message, Moment, Operation, Time, Urgency};
+use crate::policy::types::Policies;
+use crate::ports::{ControlError, Received, RowKind, Store};
+
+/// Inputs that are stepped before they are committed together.
+const BATCH: usize = 256;
+/// Steps that time alone may cause in one batch: more wait for the next one, so that a defect cannot spin.
+const TICKS: usize = 1024;
+/// Results of effects that may wait.
+const INPUTS: usize = 4096;
+/// Questions and operations that may wait; more are refused.
+const COMMANDS: usize = 256;
+/// A commit is tried again after this.
+const COMMIT_RETRY: Duration = Duration::from_secs(1);
+/// The store is gone for this long: people are told from memory.
+const BLIND_AFTER: Duration = Duration::from_secs(30);
+/// Rows between snapshots.
+const SNAPSHOT_ROWS: u64 = 5_000;
+/// The loop turns at least this often, so that the book says that we are alive.
+const IDLE: Duration = Duration::from_secs(30);
+/// Effects that are under way get this long at the end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the engine is made of.
+pub struct EngineSettings {
+    /// The journal.
+    pub store: Arc<dyn Store>,
+    /// The hands.
+    pub hands: Hands,
+    /// Metric handles.
+    pub metrics: Arc<Metrics>,
+    /// The product's times.
+    pub limits: Limits,
+    /// The cluster's name.
+    pub cluster_name: Option<String>,
+    /// The policies to start with.
+    pub policies: Policies,
+    /// Where they are read again.
+    pub policy_source: PolicySource,
+    /// What else must be there before the service is ready.
+    pub also_ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+/// The engine: recovered, not yet running.
+pub struct Engine {
+    settings: EngineSettings,
+    policies: Policies,
+    refused: Option<String>,
+    book: Book,
+    seq: u64,
+    snapshot_at: u64,
+    receipts: Vec<(u64, Time, Bytes)>,
+    commands: mpsc::Receiver<Command>,
+    inputs: mpsc::Receiver<Input>,
+    input_sender: mpsc::Sender<Input>,
+    dispatcher: Dispatcher,
+    ready: Arc<AtomicBool>,
+}
+
+/// An operation's answer, held back until it is durable.
+type Answer = Box<dyn FnOnce(&Book) + Send>;
+
+/// What a batch gathers before it is committed.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Stamped>,
+    effects: Vec<Effect>,
+    answers: Vec<Answer>,
+}
+
+impl Engine {
+    /// Recovers the book from the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or understood.
+    pub async fn recover(settings: EngineSettings) -> Result<(Self, EngineHandle), RecoverError> {
+        let Recovered { book, seq, receipts } = recover(&*settings.store).await?;
+        let (command_sender, commands) = mpsc::channel(COMMANDS);
+        let (input_sender, inputs) = mpsc::channel(INPUTS);
+        let ready = Arc::new(AtomicBool::new(false));
+        let handle = EngineHandle {
+            commands: command_sender,
+            ready: Arc::clone(&ready),
+            policies: Arc::clone(&settings.policy_source),
+            also_ready: Arc::clone(&settings.also_ready),
+        };
+        let dispatcher = Dispatcher::new(settings.hands.clone(), input_sender.clone());
+        let policies = settings.policies.clone();
+        tracing::info!(rows = seq, incidents_open = book.open().count(), receipts_pending = receipts.len(), "journal replayed");
+        let engine = Self {
+            settings,
+            policies,
+            refused: None,
+            book,
+            seq,
+            snapshot_at: seq,
+            receipts,
+            commands,
+            inputs,
+            input_sender,
+            dispatcher,
+            ready,
+        };
+        Ok((engine, handle))
+    }
+
+    /// Runs until cancelled. `inbox` brings receipts, `watch` what the cluster's watch sees.
+    pub async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Received>,
+        mut watch: mpsc::Receiver<crate::model::WatchEvent>,
+        stop: CancellationToken,
+    ) {
+        self.begin().await;
+        self.ready.store(true, Ordering::Release);
+        while !stop.is_cancelled() {
+            let now = self.now();
+            let wake = decide::wake_at(&self.book, &self.settings.limits).map_or(now + IDLE, |at| at.min(now + IDLE));
+            let mut batch = Batch::default();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(command) = self.commands.recv() => self.command(command, &mut batch),
+                Some(input) = self.inputs.recv() => self.step(input, &mut batch),
+                Some(event) = watch.recv() => self.step(Input::Watched(Box::new(event)), &mut batch),
+                Some(received) = inbox.recv() => self.received(received, &mut batch),
+                () = self.settings.hands.clock.sleep_until(wake) => {}
+            }
+            self.drain_queues(&mut inbox, &mut watch, &mut batch);
+            self.ticks(&mut batch);
+            self.commit(batch).await;
+            self.settings.metrics.inbox_depth.set(i64::try_from(inbox.len()).unwrap_or(i64::MAX));
+        }
+        self.ready.store(false, Ordering::Release);
+        self.dispatcher.drain(DRAIN).await;
+        self.snapshot().await;
+    }
+
+    /// The first batch: what was acknowledged before the start and not consumed, then the start itself.
+    async fn begin(&mut self) {
+        let mut batch = Batch::default();
+        self.step(Input::Started { program: env!("CARGO_PKG_VERSION").to_owned() }, &mut batch);
+        self.step(Input::Loaded, &mut batch);
+        for (seq, at, body) in std::mem::take(&mut self.receipts) {
+            let read = receipt::Receipt::decode(&body).and_then(|receipt| receipt.read(at));
+            if let Err(error) = &read {
+                tracing::error!(seq, %error, "a receipt in the journal cannot be read");
+            }
+            self.step(Input::Received { seq, at, notification: read.ok() }, &mut batch);
+        }
+        let names = self.policies.policies.iter().map(|policy| policy.name.as_str());
+        self.settings.metrics.policies_loaded(&self.policies.hash, self.now(), names);
+        self.commit(batch).await;
+    }
+
+    fn drain_queues(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Received>,
+        watch: &mut mpsc::Receiver<crate::model::WatchEvent>,
+        batch: &mut Batch,
+    ) {
+        for _ in 0..BATCH {
+            if let Ok(command) = self.commands.try_recv() {
+                self.command(command, batch);
+            } else if let Ok(input) = self.inputs.try_recv() {
+                self.step(input, batch);
+            } else if let Ok(event) = watch.try_recv() {
+                self.step(Input::Watched(Box::new(event)), batch);
+            } else if let Ok(received) = inbox.try_recv() {
+                self.received(received, batch);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn received(&mut self, received: Received, batch: &mut Batch) {
+        let Received { seq, at, source, body, held } = received;
+        let notification = receipt::read(source, &body, at).ok();
+        drop(held);
+        let heard = self.step_heard(Input::Received { seq, at, notification }, batch);
+        gauges::heard(&self.settings.metrics, source, &heard);
+    }
+
+    fn step(&mut self, input: Input, batch: &mut Batch) {
+        let _ = self.step_heard(input, batch);
+    }
+
+    /// Steps, and folds the records at once: the next input of the batch sees them. Nothing of it leaves before the commit.
+    fn step_heard(
+        &mut self,
+        input: Input,
+        batch: &mut Batch,
+    ) -> Vec<(crate::model::AlertStatus, crate::decide::effect::Heard)> {
+        let now = self.now();
+        let context = Context {
+            policies: &self.policies,
+            limits: &self.settings.limits,
+            cluster: self.settings.cluster_name.as_deref(),
+        };
+        let step = decide::step(&context, &self.book, input, now);
+        for stamped in step.records {
+            match self.book.fold(&stamped) {
+                Ok(()) => {
+                    gauges::recorded(&self.settings.metrics, &self.book, &stamped);
+                    batch.records.push(stamped);
+                }
+                // Not written: what the book cannot hold must not make the journal unreadable.
+                Err(error) => tracing::error!(%error, "defect: a record does not fit the book"),
+            }
+        }
+        batch.effects.extend(step.effects);
+        step.heard
+    }
+
+    fn ticks(&mut self, batch: &mut Batch) {
+        for _ in 0..TICKS {
+            let due = decide::wake_at(&self.book, &self.settings.limits).is_some_and(|at| at <= self.now());
+            self.step(Input::Tick, batch);
+            if !due {
+                return;
+            }
+        }
+        tracing::warn!(limit = TICKS, "much is due at once; the rest follows");
+    }
+
+    fn command(&mut self, command: Command, batch: &mut Batch) {
+        match command {
+            Command::Query(question, answer) => {
+                let view = View {
+                    book: &self.book,
+                    policies: &self.policies,
+                    refused: self.refused.as_deref(),
+                    cluster: self.settings.cluster_name.as_deref(),
+                    now: self.now(),
+                };
+                let _ = answer.send(view.answer(&question));
+            }
+            Command::Operate(operation, answer) => self.operate(operation, answer, batch),
+            Command::Loaded(read, answer) => self.loaded(read, answer, batch),
+        }
+    }
+
+    fn operate(
+        &mut self,
+        operation: Operation,
+        answer: oneshot::Sender<Result<serde_json::Value, ControlError>>,
+        batch: &mut Batch,
+    ) {
+        if let Err(error) = operate::check(&self.book, &operation, self.now()) {
+            let _ = answer.send(Err(match error {
+                operate::OperationError::NotFound(why) => ControlError::NotFound(why),
+                operate::OperationError::Conflict(why) => ControlError::Conflict(why),
+                operate::OperationError::Invalid(why) => ControlError::Invalid(why),
+            }));
+            return;
+        }
+        tracing::info!(operation = ?operation, "operation");
+        self.step(Input::Operation(operation.clone()), batch);
+        batch.answers.push(Box::new(move |book| {
+            let done = match operation {
+                Operation::Pause { .. } => json!({ "done": true, "pause": book.next }),
+                Operation::Veto { incident, .. } | Operation::Approve { incident, .. } | Operation::Acknowledge { incident, .. } => {
+                    let state = book.incidents.get(&incident).map(|incident| incident.phase.as_str());
+                    json!({ "done": true, "incident": incident, "state": state })
+                }
+                Operation::Resume { .. } => json!({ "done": true }),
+            };
+            let _ = answer.send(Ok(done));
+        }));
+    }
+
+    fn loaded(
+        &mut self,
+        read: Result<Policies, String>,
+        answer: oneshot::Sender<Result<String, ControlError>>,
+        batch: &mut Batch,
+    ) {
+        match read {
+            Ok(policies) => {
+                let changed = policies.hash != self.policies.hash;
+                self.policies = policies;
+                self.refused = None;
+                self.step(Input::Loaded, batch);
+                let names = self.policies.policies.iter().map(|policy| policy.name.as_str());
+                self.settings.metrics.policies_loaded(&self.policies.hash, self.now(), names);
+                tracing::info!(hash = %self.policies.hash, changed, policies = self.policies.policies.len(), "policies loaded");
+                let hash = self.policies.hash.clone();
+                batch.answers.push(Box::new(move |_| {
+                    let _ = answer.send(Ok(hash));
+                }));
+            }
+            Err(problems) => {
+                self.settings.metrics.policies_refused();
+                tracing::error!(problems, "policies NOT reloaded; the ones before stay in force");
+                self.refused = Some(problems.clone());
+                let _ = answer.send(Err(ControlError::Invalid(problems)));
+            }
+        }
+    }
+
+    /// Makes a batch durable, then answers and starts effects. While the journal does not commit, nothing else happens.
+    async fn commit(&mut self, batch: Batch) {
+        if !batch.records.is_empty() {
+            match record::encode(&batch.records) {
+                Ok(bytes) => self.seq = self.append(Bytes::from(bytes)).await,
+                Err(error) => tracing::error!(%error, "defect: records cannot be encoded"),
+            }
+        }
+        for answer in batch.answers {
+            answer(&self.book);
+        }
+        for effect in batch.effects {
+            self.dispatcher.start(effect);
+        }
+        gauges::set(&self.settings.metrics, &self.book);
+        let heard = self.settings.hands.cluster.as_ref().and_then(|cluster| cluster.watch_heard_at());
+        self.settings.metrics.watch_age(heard.map(|at| self.now().since(at)));
+        if self.seq.saturating_sub(self.snapshot_at) >= SNAPSHOT_ROWS {
+            self.snapshot().await;
+        }
+    }
+
+    async fn append(&mut self, bytes: Bytes) -> u64 {
+        let failing_since = self.now();
+        let mut told = false;
+        loop {
+            match self.settings.store.append(RowKind::Step, self.now(), bytes.clone()).await {
+                Ok(seq) => return seq,
+                Err(error) => {
+                    tracing::error!(%error, "cannot commit; nothing is done until it can");
+                    if !told && self.now().since(failing_since) >= BLIND_AFTER {
+                        told = true;
+                        self.blind(&error.to_string());
+                    }
+                    tokio::time::sleep(COMMIT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// Tells people from memory that nothing can be remembered, and therefore nothing is done.
+    fn blind(&self, why: &str) {
+        let text = format!("the journal cannot commit ({why}): alerts are refused with 503, nothing is decided and nothing is rolled back");
+        self.dispatcher.start(Effect::Tell(Box::new(Message {
+            id: format!("blind-{}", self.now().millis()),
+            incident: None,
+            moment: Moment::Blind,
+            urgency: Urgency::Page,
+            severity: "critical".to_owned(),
+            title: "backout is BLIND: the journal cannot commit".to_owned(),
+            text,
+            target: None,
+            policy: None,
+            to: Vec::new(),
+            labels: std::collections::BTreeMap::new(),
+            at: self.now(),
+        })));
+    }
+
+    async fn snapshot(&mut self) {
+        match snapshot::encode(&self.book) {
+            Ok(bytes) => match self.settings.store.snapshot(self.seq, self.now(), Bytes::from(bytes)).await {
+                Ok(()) => self.snapshot_at = self.seq,
+                Err(error) => tracing::warn!(%error, "no snapshot was written; the next start takes longer"),
+            },
+            Err(error) => tracing::error!(%error, "defect: the book cannot be encoded"),
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.settings.hands.clock.now()
+    }
+
+    /// Where results of effects come in; tests use it to bring inputs of their own.
+    pub fn input_sender(&self) -> mpsc::Sender<Input> {
+        self.input_sender.clone()
+    }
+}
+
