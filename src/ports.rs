@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{
     AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup,
-    Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time,
+    Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId, Time,
 };
 
 /// Where the time comes from.
@@ -139,6 +139,22 @@ pub trait Store: Send + Sync {
 
     /// A kept template.
     fn template(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
+}
+
+/// A receipt that is committed, on its way from the webhook to the engine. Receipts come in any order of their numbers, each
+/// committed one exactly once as long as the process lives; after a start the journal has them.
+#[derive(Debug)]
+pub struct Received {
+    /// Its row in the journal.
+    pub seq: u64,
+    /// When it came in: the row's time.
+    pub at: Time,
+    /// Which endpoint took it.
+    pub source: Source,
+    /// The body as it was sent, without the receipt's header.
+    pub body: Bytes,
+    /// Its share of the budget of bytes in flight, given back when this is dropped.
+    pub held: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
 /// What people may ask the service, over its API.

@@ -13,6 +13,12 @@ pub const OWN_PAGE_LABEL: &str = "backout_incident";
 /// The label that names the cluster an alert is about.
 pub const CLUSTER_LABEL: &str = "cluster";
 
+/// Whether an alert with this value of the label [`CLUSTER_LABEL`] (empty: without it) is about another cluster than `own`.
+/// As long as our own has no name, nothing is foreign; and nothing is acted on.
+pub fn is_foreign(cluster: &str, own: Option<&str>) -> bool {
+    !cluster.is_empty() && own.is_some_and(|own| own != cluster)
+}
+
 /// How many alerts fire and how many are over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -93,7 +99,7 @@ impl<'a> Sink<'a> for Counter<'_> {
         }
         if name == OWN_PAGE_LABEL {
             self.kind = OWN_PAGE;
-        } else if name == CLUSTER_LABEL && self.cluster.is_some_and(|own| own != value) {
+        } else if name == CLUSTER_LABEL && is_foreign(&value, self.cluster) {
             self.kind = self.kind.max(FOREIGN);
         }
     }

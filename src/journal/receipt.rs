@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use crate::model::{Alert, AlertStatus, Fingerprint, Labels, Notification, Source, Time};
 
+use super::census::OWN_PAGE_LABEL;
 use super::wire::{self, Head, Sink, Stated, Unparseable};
 
 /// The layout that is written.
@@ -77,7 +78,8 @@ impl<'a> Receipt<'a> {
 /// Reads a webhook body. The same bytes and the same `received_at` give the same notification for ever.
 ///
 /// An alert without a start is taken to begin at `received_at`; without a fingerprint, it is computed from the labels. An alert
-/// that cannot be read is left out and counted as truncated: absence from the list then means nothing.
+/// that cannot be read is left out and counted as truncated: absence from the list then means nothing. Our own pages are left
+/// out for good: what we say must never move us.
 ///
 /// # Errors
 /// When the body can never be parsed.
@@ -123,12 +125,16 @@ impl<'a> Sink<'a> for Collector {
 
     fn alert(&mut self, head: Head<'a>) {
         let labels = std::mem::take(&mut self.labels);
+        let annotations = std::mem::take(&mut self.annotations);
+        if labels.contains_key(OWN_PAGE_LABEL) {
+            return;
+        }
         let computed = || Fingerprint::of(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let fingerprint = Fingerprint::parse(&head.fingerprint).unwrap_or_else(computed);
         let alert = Alert {
             fingerprint,
             status: head.status.or(AlertStatus::Firing),
-            annotations: std::mem::take(&mut self.annotations),
+            annotations,
             starts_at: real_time(&head.starts_at).unwrap_or(self.received_at),
             ends_at: real_time(&head.ends_at),
             generator_url: head.generator_url.into_owned(),
