@@ -35,6 +35,8 @@ pub mod execute;
 #[cfg(feature = "service")]
 pub mod metrics;
 #[cfg(feature = "service")]
+pub mod notify;
+#[cfg(feature = "service")]
 pub mod observe;
 #[cfg(feature = "service")]
 pub mod ports;
