@@ -5,7 +5,7 @@
 //! ```text
 //! L4  main  cli  app  settings  lifecycle  telemetry
 //! L3  engine | http  execute  observe  notify  store  simulate  clock      siblings
-//! L2  ports  metrics
+//! L2  ports  metrics  outgoing
 //! L1  policy  decide  journal                                              pure
 //! L0  model                                                                pure
 //! ```
@@ -38,6 +38,8 @@ pub mod metrics;
 pub mod notify;
 #[cfg(feature = "service")]
 pub mod observe;
+#[cfg(feature = "service")]
+pub mod outgoing;
 #[cfg(feature = "service")]
 pub mod ports;
 #[cfg(feature = "service")]

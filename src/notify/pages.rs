@@ -112,11 +112,13 @@ impl Page {
     }
 }
 
+/// By key and message: the page, and when a peer last took it.
+type Open = BTreeMap<(String, String), (Page, Option<Time>)>;
+
 /// The pages of one channel.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// By key and message.
-    open: Mutex<BTreeMap<(String, String), (Page, Option<Time>)>>,
+    open: Mutex<Open>,
 }
 
 impl Pages {
@@ -169,7 +171,7 @@ impl Pages {
     }
 
     /// Held for map operations only, which leave nothing half done: a poisoned lock is as good as any.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), (Page, Option<Time>)>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
 use super::folder::Folder;
@@ -19,7 +20,7 @@ use crate::model::{Digest, Time};
 use crate::ports::{Row, RowKind, Store, StoreError};
 
 /// How much is kept, and how much may wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SqliteOptions {
     /// How many writes may wait; above it `StoreError::Full`.
     pub queue: usize,
@@ -31,6 +32,8 @@ pub struct SqliteOptions {
     pub max_templates: u32,
     /// The database may never have more pages (of 4 KiB) than this; a write that needs more fails as on a full disk.
     pub page_limit: Option<u32>,
+    /// Counted up with every transaction that fails.
+    pub commit_failures: Option<IntCounter>,
 }
 
 impl Default for SqliteOptions {
@@ -41,6 +44,7 @@ impl Default for SqliteOptions {
             max_bytes: 2 << 30,
             max_templates: 2000,
             page_limit: None,
+            commit_failures: None,
         }
     }
 }

@@ -166,6 +166,9 @@ impl Writer {
             Err(error) => {
                 self.undo();
                 self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
+                if let Some(failures) = &self.options.commit_failures {
+                    failures.inc();
+                }
                 // A full disk may have room again once old rows are gone.
                 self.retention_due = true;
                 let why = failed(error);

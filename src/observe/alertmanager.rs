@@ -1,0 +1,179 @@
+//! Asking every Alertmanager peer what it holds of some alerts: the evidence that an alert still fires, or that somebody has
+//! silenced it. Reads only; pages are `notify`'s business.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::http::{good, json, unusable};
+use crate::model::{
+    AlertOnPeer, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState, PeerView, Time, Unknown, UnknownKind,
+};
+use crate::outgoing::{Clients, Endpoint, EndpointError, EndpointSettings, Question};
+use crate::ports::{Alertmanagers, Clock};
+
+/// For everything that one peer is asked.
+const PEER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many silences are looked up; more are named by their ids.
+const MOST_SILENCES: usize = 8;
+
+/// The configured Alertmanager peers.
+pub struct AlertmanagerClient {
+    peers: Vec<Endpoint>,
+    clock: Arc<dyn Clock>,
+}
+
+impl AlertmanagerClient {
+    /// A client of these peers, in this order. None is allowed: then nothing is known of any alert.
+    ///
+    /// # Errors
+    /// A peer's settings cannot be used.
+    pub fn new(clients: &Clients, peers: &[EndpointSettings], clock: Arc<dyn Clock>) -> Result<Self, EndpointError> {
+        let peers = peers.iter().map(|peer| clients.endpoint(peer)).collect::<Result<_, _>>()?;
+        Ok(Self { peers, clock })
+    }
+
+    async fn ask_all(&self, fingerprints: Vec<Fingerprint>) -> AlertmanagerView {
+        let wanted: BTreeSet<Fingerprint> = fingerprints.into_iter().collect();
+        let peers = join_all(self.peers.iter().map(|peer| self.ask(peer, &wanted))).await;
+        let why = Unknown::new(UnknownKind::NotObserved, "prometheus has not been asked");
+        AlertmanagerView { peers, evaluated_at: Fact::unknown(why, self.clock.now(), "prometheus") }
+    }
+
+    async fn ask(&self, peer: &Endpoint, wanted: &BTreeSet<Fingerprint>) -> Fact<PeerView> {
+        let source = format!("alertmanager {}", peer.name());
+        let answered = tokio::time::timeout(PEER_TIMEOUT, self.read(peer, wanted)).await.unwrap_or_else(|_| {
+            Err(Unknown::new(UnknownKind::Unreachable, format!("no answer within {} s", PEER_TIMEOUT.as_secs())))
+        });
+        match answered {
+            Ok(view) => Fact::known(view, self.clock.now(), source),
+            Err(why) => Fact::unknown(why, self.clock.now(), source),
+        }
+    }
+
+    async fn read(&self, peer: &Endpoint, wanted: &BTreeSet<Fingerprint>) -> Result<PeerView, Unknown> {
+        // Status first: an answer of alerts that was read before a restart must not pass as one of a peer long up.
+        let status: Status = json(&good(peer.ask(Question::get("api/v2/status", &[])).await)?)?;
+        let started = Time::parse(&status.uptime).ok_or_else(|| unusable("its status has no time of start"))?;
+        let everything = [("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true")];
+        let answer = good(peer.ask(Question::get("api/v2/alerts", &everything)).await)?;
+        let found = select(&answer.body, wanted)?;
+        let silences = self.silences(peer, &found).await;
+        let alerts = found.into_iter().map(|seen| seen.with(&silences)).collect();
+        Ok(PeerView { peer: peer.name().to_owned(), up: self.clock.now().since(started), alerts })
+    }
+
+    /// Who made the silences, and why. One that cannot be read is still a silence.
+    async fn silences(&self, peer: &Endpoint, found: &[Seen]) -> BTreeMap<String, String> {
+        let ids: BTreeSet<&String> = found.iter().flat_map(|seen| &seen.silenced_by).collect();
+        let read = ids.into_iter().take(MOST_SILENCES).map(|id| async move {
+            // An id from the wire goes into a path: only what a UUID is made of.
+            if !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+                return None;
+            }
+            let answer = good(peer.ask(Question::get(&format!("api/v2/silence/{id}"), &[])).await).ok()?;
+            let silence: Silence = json(&answer).ok()?;
+            Some((id.clone(), silence.in_words()))
+        });
+        join_all(read).await.into_iter().flatten().collect()
+    }
+}
+
+impl Alertmanagers for AlertmanagerClient {
+    fn view(&self, fingerprints: Vec<Fingerprint>) -> BoxFuture<'_, AlertmanagerView> {
+        Box::pin(self.ask_all(fingerprints))
+    }
+}
+
+/// One alert of interest, before its silences were looked up.
+struct Seen {
+    occurrence: Occurrence,
+    labels: Labels,
+    silenced_by: Vec<String>,
+    inhibited: bool,
+}
+
+impl Seen {
+    fn with(self, silences: &BTreeMap<String, String>) -> AlertOnPeer {
+        // A silence before an inhibition: it means that a human has it.
+        let state = if !self.silenced_by.is_empty() {
+            let words = |id: &String| silences.get(id).cloned().unwrap_or_else(|| format!("silence {id}"));
+            PeerAlertState::Silenced { by: self.silenced_by.iter().map(words).collect() }
+        } else if self.inhibited {
+            PeerAlertState::Inhibited
+        } else {
+            // `unprocessed` is an alert that just came in; muted by time of day is a matter of one route, and it fires.
+            PeerAlertState::Active
+        };
+        AlertOnPeer { occurrence: self.occurrence, labels: self.labels, state }
+    }
+}
+
+/// Picks the alerts of interest out of an answer that may hold tens of thousands of others.
+fn select(body: &[u8], wanted: &BTreeSet<Fingerprint>) -> Result<Vec<Seen>, Unknown> {
+    let items: Vec<Item<'_>> =
+        serde_json::from_slice(body).map_err(|error| unusable(format!("answered something unexpected: {error}")))?;
+    let mut found = Vec::new();
+    for item in items {
+        let labels = || serde_json::from_str::<Labels>(item.labels.get()).map_err(|error| unusable(error.to_string()));
+        // Whoever leaves the fingerprint out must not look as if the alert were gone.
+        let fingerprint = match item.fingerprint.and_then(Fingerprint::parse) {
+            Some(fingerprint) => fingerprint,
+            None => Fingerprint::of(labels()?.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
+        };
+        if !wanted.contains(&fingerprint) {
+            continue;
+        }
+        let starts_at = Time::parse(item.starts_at).ok_or_else(|| unusable("an alert's `startsAt` is no time"))?;
+        let mut silenced_by = item.status.silenced_by;
+        silenced_by.sort();
+        let inhibited = !item.status.inhibited_by.is_empty();
+        found.push(Seen { occurrence: Occurrence { fingerprint, starts_at }, labels: labels()?, silenced_by, inhibited });
+    }
+    Ok(found)
+}
+
+#[derive(Deserialize)]
+struct Status {
+    /// The time of start, in spite of its name.
+    uptime: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'a> {
+    fingerprint: Option<&'a str>,
+    starts_at: &'a str,
+    #[serde(borrow)]
+    labels: &'a RawValue,
+    status: ItemStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ItemStatus {
+    #[serde(default)]
+    silenced_by: Vec<String>,
+    #[serde(default)]
+    inhibited_by: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Silence {
+    #[serde(default)]
+    created_by: String,
+    #[serde(default)]
+    comment: String,
+}
+
+impl Silence {
+    fn in_words(&self) -> String {
+        let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
+        format!("{}: {}", cut(&self.created_by), cut(&self.comment))
+    }
+}
