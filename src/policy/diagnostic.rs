@@ -250,7 +250,8 @@ mod tests {
 
     #[test]
     fn prints_an_excerpt_with_a_caret() {
-        let text = "error[unknown-key]: no key `foo`\n --> a, b.yaml:2:2\n  |\n2 | \tfoo: bär\n  | \t^^^\n  = help: write 100% `x`\n\n";
+        let text =
+            "error[unknown-key]: no key `foo`\n --> a, b.yaml:2:2\n  |\n2 | \tfoo: bär\n  | \t^^^\n  = help: write 100% `x`\n\n";
         assert_eq!(to_text(&[one()]), text);
     }
 

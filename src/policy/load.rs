@@ -47,10 +47,8 @@ pub fn load(files: &[SourceFile], cluster_named: bool) -> Result<Loaded, Vec<Dia
     }
     let procedure_defaults = defaults::apply(&mut trees);
     let context = Context { sink: &sink, refused: syntax::refused };
-    let written: Vec<File> = trees
-        .iter()
-        .map(|(_, tree)| tree.as_ref().and_then(|tree| yaml::from_node(tree, context)).unwrap_or_default())
-        .collect();
+    let written: Vec<File> =
+        trees.iter().map(|(_, tree)| tree.as_ref().and_then(|tree| yaml::from_node(tree, context)).unwrap_or_default()).collect();
     let mut policies = lower::lower(&written, &procedure_defaults, &sink, &sources, cluster_named);
     let diagnostics = sink.finish(&sources);
     if diagnostics.iter().any(Diagnostic::is_error) {

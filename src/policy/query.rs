@@ -11,7 +11,10 @@ pub(super) fn check(promql: &str) -> Vec<Problem> {
         return vec![Problem::new(0..promql.len(), "an empty query")];
     }
     if promql.len() > MAX_BYTES {
-        return vec![Problem::new(0..promql.len(), format!("a query of {} bytes is too long; the limit is {MAX_BYTES}", promql.len()))];
+        return vec![Problem::new(
+            0..promql.len(),
+            format!("a query of {} bytes is too long; the limit is {MAX_BYTES}", promql.len()),
+        )];
     }
     let mut problems = Vec::new();
     let mut open: Vec<(char, usize)> = Vec::new();

@@ -97,7 +97,8 @@ impl<'a> Sources<'a> {
             Some(text) if line_start == 0 => (text, '\u{feff}'.len_utf8()),
             _ => (text, 0),
         };
-        let chars = |to: usize| text.get(..to.saturating_sub(line_start + bom).min(text.len())).map_or(0, |part| part.chars().count());
+        let chars =
+            |to: usize| text.get(..to.saturating_sub(line_start + bom).min(text.len())).map_or(0, |part| part.chars().count());
         let (from, to) = (chars(start), chars(end));
         let (excerpt, mark) = cut(text, from..to);
         Spot { file: source.path.clone(), range: start..end, line, column: from + 1, excerpt, mark }
@@ -183,7 +184,9 @@ impl Iterator for Units<'_> {
                 (Style::Double, '\\', Some('x')) => (4, true),
                 (Style::Double, '\\', Some('u')) => (6, true),
                 (Style::Double, '\\', Some('U')) => (10, true),
-                (Style::Double, '\\', Some(char)) => (1 + char.len_utf8(), !matches!(char, 'n' | 't' | 'r' | ' ' | '\n' | '\r' | '\t')),
+                (Style::Double, '\\', Some(char)) => {
+                    (1 + char.len_utf8(), !matches!(char, 'n' | 't' | 'r' | ' ' | '\n' | '\r' | '\t'))
+                }
                 _ => (first.len_utf8(), !first.is_whitespace()),
             };
             self.at = (start + length).min(self.raw.len());

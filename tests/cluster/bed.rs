@@ -17,7 +17,8 @@ use backout::ports::{Clock, Cluster, Store};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::Request;
-use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -49,11 +50,18 @@ pub(crate) struct Shop {
 }
 
 /// What a shop may do differently from the shipped installation.
-#[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) without_role: bool,
     pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) writer: WriterSettings,
+    /// What lies between the hands and the API server.
+    pub(crate) through: fn(Clients) -> Clients,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { without_role: false, store: None, writer: WriterSettings::default(), through: |clients| clients }
+    }
 }
 
 impl Drop for Shop {
@@ -70,10 +78,17 @@ impl Shop {
     pub(crate) async fn open_with(name: &str, setup: Setup) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         #[expect(clippy::disallowed_methods, reason = "where the control plane is")]
-        let folder = std::path::PathBuf::from(std::env::var("BACKOUT_BED").expect("BACKOUT_BED names a control plane's folder"));
-        let admin = Clients::connect(Some(folder.join("admin.kubeconfig"))).await.expect("the bed's kubeconfig").reads;
-        let clients = Clients::connect(Some(folder.join("backout.kubeconfig"))).await.expect("the bed's kubeconfig");
+        let file = std::env::var("BACKOUT_TEST_KUBECONFIG").expect("BACKOUT_TEST_KUBECONFIG names a control plane's kubeconfig");
+        let kubeconfig = Kubeconfig::read_from(file).expect("a kubeconfig");
+        let mut config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a usable kubeconfig");
+        config.proxy_url = None;
+        let admin = Clients::of(config.clone()).expect("clients").reads;
         let namespace = format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // A service account of this namespace alone: it may do what the shipped Role grants, and nothing that another test was given.
+        config.auth_info.impersonate = Some(format!("system:serviceaccount:{namespace}:backout"));
+        config.auth_info.impersonate_groups = Some(vec!["system:serviceaccounts".into(), "system:authenticated".into()]);
+        let clients = (setup.through)(Clients::of(config).expect("clients"));
         let (sender, events) = mpsc::channel(64);
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let settings = WatchSettings { namespaces: vec![namespace.clone()], ..WatchSettings::default() };
@@ -93,7 +108,11 @@ impl Shop {
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/rbac.yaml")).expect("deploy/rbac.yaml");
         let objects: Vec<Value> = serde_saphyr::from_multiple(&shipped).expect("YAML documents");
         assert_eq!(objects.len(), 2);
-        for object in objects {
+        for mut object in objects {
+            if let Some(subject) = object.pointer_mut("/subjects/0") {
+                assert_eq!((&subject["name"], &subject["namespace"]), (&json!("backout"), &json!("backout")));
+                subject["namespace"] = json!(self.namespace);
+            }
             let resource = if object["kind"] == "Role" { "roles" } else { "rolebindings" };
             self.post(&format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/{resource}", self.namespace), object).await;
         }

@@ -1,6 +1,7 @@
 //! The hands that read and write a cluster, on a real control plane, in the name of the service account that is shipped.
 
 mod bed;
+mod doubt;
 mod looking;
 mod preflight;
 mod undo;

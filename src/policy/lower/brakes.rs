@@ -117,13 +117,15 @@ impl Lower<'_> {
         let Flapping { suppress, reuse, half_life, hold, .. } = flapping;
         if reuse >= suppress {
             let at = keys.reuse.at().or(keys.suppress.at()).unwrap_or(at);
-            let raised = Raised::error("impossible-number", at, format!("`reuse` is {reuse}, not below `suppress`, which is {suppress}"));
+            let raised =
+                Raised::error("impossible-number", at, format!("`reuse` is {reuse}, not below `suppress`, which is {suppress}"));
             self.raise(raised.help("a target is held from `suppress` on until it falls below `reuse`"));
         }
         let ceiling = reuse * (hold.as_secs_f64() / half_life.as_secs_f64().max(0.001)).exp2();
         if suppress > ceiling {
             let at = keys.suppress.at().or(keys.hold.at()).unwrap_or(at);
-            let message = format!("`suppress` is {suppress}, but no penalty grows beyond {ceiling:.0}: the brake would never hold");
+            let message =
+                format!("`suppress` is {suppress}, but no penalty grows beyond {ceiling:.0}: the brake would never hold");
             let raised = Raised::error("impossible-number", at, message);
             self.raise(raised.help("the ceiling is reuse × 2^(hold / half_life): what decays to `reuse` within `hold`"));
         }

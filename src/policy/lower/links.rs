@@ -52,7 +52,11 @@ impl Lower<'_> {
         for (name, at) in &draft.uses {
             if name == UNDO {
                 if draft.has_own_defaults {
-                    let raised = Raised::warning("defaults-not-applied", *at, "the built-in `undo` does not take the defaults of procedures");
+                    let raised = Raised::warning(
+                        "defaults-not-applied",
+                        *at,
+                        "the built-in `undo` does not take the defaults of procedures",
+                    );
                     self.raise(raised.help("write a procedure with `steps: [undo]` and name it here"));
                 }
                 continue;
@@ -67,8 +71,13 @@ impl Lower<'_> {
             };
             let read: BTreeSet<&String> = procedure.verify.facts.iter().flat_map(|fact| fact.facts()).collect();
             for fact in read.into_iter().filter(|fact| !draft.policy.facts.contains_key(*fact)) {
-                let message = format!("the procedure `{name}` verifies `facts.{fact}`, which the policy `{}` does not have", draft.policy.name);
-                self.raise(Raised::error("unknown-fact", *at, message).help("add it to the `facts` of the policy or of the file"));
+                let message = format!(
+                    "the procedure `{name}` verifies `facts.{fact}`, which the policy `{}` does not have",
+                    draft.policy.name
+                );
+                self.raise(
+                    Raised::error("unknown-fact", *at, message).help("add it to the `facts` of the policy or of the file"),
+                );
             }
         }
     }

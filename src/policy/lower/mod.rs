@@ -63,7 +63,12 @@ pub(super) fn lower(files: &[File], defaults: &[bool], sink: &Sink, sources: &So
     let built_in = procedure::undo();
     let mut all: BTreeMap<String, Procedure> = procedures.into_iter().map(|(name, (procedure, _))| (name, procedure)).collect();
     all.insert(built_in.name.clone(), built_in);
-    Policies { policies: drafts.into_iter().map(|draft| draft.policy).collect(), procedures: all, hash: String::new(), commit: None }
+    Policies {
+        policies: drafts.into_iter().map(|draft| draft.policy).collect(),
+        procedures: all,
+        hash: String::new(),
+        commit: None,
+    }
 }
 
 impl<'s> Lower<'s> {

@@ -24,7 +24,11 @@ impl Lower<'_> {
         let policy = Policy {
             name: name.map(|(name, _)| name).unwrap_or_default(),
             place: self.place(at),
-            owner: written.owner.placed().filter(|(owner, at)| self.check_name("channel", owner, *at)).map(|(owner, _)| owner.clone()),
+            owner: written
+                .owner
+                .placed()
+                .filter(|(owner, at)| self.check_name("channel", owner, *at))
+                .map(|(owner, _)| owner.clone()),
             matchers: self.matchers(&written.matchers),
             mode,
             paging: written.paging.get().copied(),
@@ -70,7 +74,9 @@ impl Lower<'_> {
         let Some(Listed(items)) = field.get() else { return Vec::new() };
         let mut patterns = Vec::new();
         for (text, at) in items.iter().filter_map(Field::placed) {
-            let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.*".contains(&b));
+            let part = |part: &str| {
+                !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.*".contains(&b))
+            };
             let is_pattern = text.split_once('/').is_some_and(|(namespace, name)| part(namespace) && part(name));
             if !is_pattern {
                 let raised = Raised::error("bad-target-pattern", at, format!("`{text}` is no pattern of targets"));
@@ -92,7 +98,11 @@ impl Lower<'_> {
         let part = |what: &str, part: &Field<syntax::TemplateText>| {
             if part.is_missing() {
                 let raised = Raised::error("missing-key", at, format!("`{what}` is missing"));
-                self.raise(raised.expected("both `deployment` and `namespace`").help(format!("for example `{what}: '{{{{ labels.{what} }}}}'`")));
+                self.raise(
+                    raised
+                        .expected("both `deployment` and `namespace`")
+                        .help(format!("for example `{what}: '{{{{ labels.{what} }}}}'`")),
+                );
             }
             part.placed().and_then(|(text, at)| self.template(text, at, &paths))
         };
@@ -118,7 +128,8 @@ impl Lower<'_> {
 
     /// What conditions may name: also facts that are wrong themselves, which is reported once and there.
     fn fact_types(&self, written: &syntax::Policy, shared: &Shared<'_>) -> BTreeMap<String, FactType> {
-        let own = written.facts.get().into_iter().flat_map(|Entries(entries)| entries).filter_map(|(name, _)| name.get().cloned());
+        let own =
+            written.facts.get().into_iter().flat_map(|Entries(entries)| entries).filter_map(|(name, _)| name.get().cloned());
         own.chain(shared.keys().map(|name| (*name).to_owned())).map(|name| (name, FactType::Number)).collect()
     }
 
@@ -130,7 +141,10 @@ impl Lower<'_> {
             Some((floor, at)) => {
                 let promql = self.promql(&floor.promql, at);
                 if floor.at_least.is_missing() {
-                    self.raise(Raised::error("missing-key", at, "`at_least` is missing").expected("the least value of the floor's query"));
+                    self.raise(
+                        Raised::error("missing-key", at, "`at_least` is missing")
+                            .expected("the least value of the floor's query"),
+                    );
                 }
                 Some(Floor { promql: promql?, at_least: *floor.at_least.get()? })
             }
@@ -169,6 +183,25 @@ impl Lower<'_> {
 
 /// Words that cannot follow `facts.` in CEL.
 const RESERVED: [&str; 21] = [
-    "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop", "namespace", "null",
-    "package", "return", "true", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
 ];

@@ -32,11 +32,25 @@ pub(super) fn undo() -> Procedure {
 }
 
 fn default_verify() -> Verify {
-    Verify { within: VERIFY_WITHIN, tail: None, rollout: true, alert: true, facts: Vec::new(), http: Vec::new(), hold: Duration::ZERO }
+    Verify {
+        within: VERIFY_WITHIN,
+        tail: None,
+        rollout: true,
+        alert: true,
+        facts: Vec::new(),
+        http: Vec::new(),
+        hold: Duration::ZERO,
+    }
 }
 
 impl Lower<'_> {
-    pub(super) fn add_procedure(&self, all: &mut BTreeMap<String, (Procedure, At)>, written: &syntax::Procedure, at: At, env: &Env) {
+    pub(super) fn add_procedure(
+        &self,
+        all: &mut BTreeMap<String, (Procedure, At)>,
+        written: &syntax::Procedure,
+        at: At,
+        env: &Env,
+    ) {
         let name = self.name("procedure", &written.name, at);
         let procedure = self.procedure(written, at, name.as_ref().map_or("", |(name, _)| name), env);
         let Some((name, at)) = name else { return };
@@ -58,7 +72,8 @@ impl Lower<'_> {
             self.raise(raised.help("write for example `countdown: 30s`"));
         }
         let approval = written.approval.get().map(|Short(approval)| approval);
-        let within = approval.and_then(|approval| self.duration(&approval.within, Zero::Refused("write for example `approval: 10m`")));
+        let within =
+            approval.and_then(|approval| self.duration(&approval.within, Zero::Refused("write for example `approval: 10m`")));
         Procedure {
             name: name.to_owned(),
             mode: written.mode.get().copied(),
@@ -131,19 +146,37 @@ impl Lower<'_> {
         }
         let Some((text, url_at)) = written.url.placed() else {
             if written.url.is_missing() {
-                self.raise(Raised::error("missing-key", at, "`url` is missing").expected("an address such as `https://shop.example/health`"));
+                self.raise(
+                    Raised::error("missing-key", at, "`url` is missing")
+                        .expected("an address such as `https://shop.example/health`"),
+                );
             }
             return None;
         };
-        let paths = ["target.kind", "target.namespace", "target.name", "target.cluster", "incident.id", "plan.to.images", "plan.to.revision"];
+        let paths = [
+            "target.kind",
+            "target.namespace",
+            "target.name",
+            "target.cluster",
+            "incident.id",
+            "plan.to.images",
+            "plan.to.revision",
+        ];
         let url = self.template(text, url_at, &paths)?;
         if !has_literal_host(&text.0) {
             let raised = Raised::error("bad-url", url_at, "scheme and host of an address must be written out");
-            self.raise(raised.expected("an address such as `https://shop.example/health`").help("values can stand behind the host"));
+            self.raise(
+                raised.expected("an address such as `https://shop.example/health`").help("values can stand behind the host"),
+            );
             return None;
         }
         let text = expect.and_then(|expect| expect.text.get()).cloned();
-        Some(HttpCheckSpec { url, attempts: attempts.map_or(1, |(attempts, _)| *attempts), status: status.map(|(status, _)| *status), text })
+        Some(HttpCheckSpec {
+            url,
+            attempts: attempts.map_or(1, |(attempts, _)| *attempts),
+            status: status.map(|(status, _)| *status),
+            text,
+        })
     }
 }
 

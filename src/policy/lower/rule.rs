@@ -32,7 +32,8 @@ impl Lower<'_> {
             let Some((rule, at)) = field.placed() else { continue };
             let name = self.rule_name(rule, index, &mut names);
             if let Some((winner, winner_at)) = &always {
-                let message = format!("`{name}` is never reached: `{winner}` in line {} always wins", self.sources.line_of(*winner_at));
+                let message =
+                    format!("`{name}` is never reached: `{winner}` in line {} always wins", self.sources.line_of(*winner_at));
                 let help = "move it up, or give the other one `matchers` or a condition";
                 self.raise(Raised::error("unreachable-rule", at, message).help(help));
             }
@@ -72,7 +73,9 @@ impl Lower<'_> {
         let tell = self.channels(&rule.tell);
         if let Some((mode, at)) = rule.mode.placed().filter(|(mode, _)| **mode > policy_mode) {
             let message = format!("mode `{}` has no effect in a policy in mode `{}`", mode.as_str(), policy_mode.as_str());
-            self.raise(Raised::warning("mode-without-effect", at, message).help("the strictest mode holds; raise that of the policy"));
+            self.raise(
+                Raised::warning("mode-without-effect", at, message).help("the strictest mode holds; raise that of the policy"),
+            );
         }
         Some(Rule { name, place: self.place(at), matchers, condition, mode: rule.mode.get().copied(), tell, verdict: verdict? })
     }

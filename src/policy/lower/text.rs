@@ -95,7 +95,10 @@ impl Lower<'_> {
         for variable in template.variables() {
             let is_known = paths.iter().any(|path| path == variable || (path.ends_with('.') && variable.starts_with(path)));
             if !is_known {
-                let shown: Vec<String> = paths.iter().map(|path| if path.ends_with('.') { format!("`{path}NAME`") } else { format!("`{path}`") }).collect();
+                let shown: Vec<String> = paths
+                    .iter()
+                    .map(|path| if path.ends_with('.') { format!("`{path}NAME`") } else { format!("`{path}`") })
+                    .collect();
                 let from = text.find(variable.as_str()).unwrap_or(0);
                 let length = if text.contains(variable.as_str()) { variable.len() } else { text.len() };
                 let place = self.sources.within(at, &(from..from + length), text);
@@ -147,7 +150,9 @@ impl Lower<'_> {
         let mut names: Vec<String> = Vec::new();
         for (name, at) in items.iter().filter_map(Field::placed) {
             if names.contains(name) {
-                self.raise(Raised::error("duplicate-name", at, format!("the channel `{name}` is already named")).help("remove it"));
+                self.raise(
+                    Raised::error("duplicate-name", at, format!("the channel `{name}` is already named")).help("remove it"),
+                );
             } else if self.check_name("channel", name, at) {
                 names.push(name.clone());
             }

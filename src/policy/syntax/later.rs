@@ -17,7 +17,8 @@ pub(in super::super) const LATER: &[(&str, &[&str])] = &[
     (
         "step",
         &[
-            "config", "docker", "exec", "git", "helm", "http", "image", "isolate", "job", "restart", "scale", "switch", "traffic", "wait",
+            "config", "docker", "exec", "git", "helm", "http", "image", "isolate", "job", "restart", "scale", "switch",
+            "traffic", "wait",
         ],
     ),
     ("step `undo`", &["through", "to", "when", "workload"]),
@@ -33,9 +34,24 @@ pub(in super::super) const NEVER: &[(&str, &str, &str, &str)] = &[
     ("file", "tests", "tests do not stand among the policies", "put them into a file that ends in `_test.yaml`"),
     ("file", "policy_files", "tests do not stand among the policies", "put them into a file that ends in `_test.yaml`"),
     ("brakes", "paused", "the brake `paused` cannot be set or switched off", "a pause ends by `backout resume`"),
-    ("brakes", "permission", "the brake `permission` cannot be set or switched off", "say in `targets` what the policy may touch"),
-    ("policy", "verify", "`verify` stands in a procedure", "write a procedure with `steps: [undo]` and this `verify`, and name it in `rollback`"),
-    ("policy", "countdown", "`countdown` stands in a procedure", "write a procedure with `steps: [undo]` and this `countdown`, and name it in `rollback`"),
+    (
+        "brakes",
+        "permission",
+        "the brake `permission` cannot be set or switched off",
+        "say in `targets` what the policy may touch",
+    ),
+    (
+        "policy",
+        "verify",
+        "`verify` stands in a procedure",
+        "write a procedure with `steps: [undo]` and this `verify`, and name it in `rollback`",
+    ),
+    (
+        "policy",
+        "countdown",
+        "`countdown` stands in a procedure",
+        "write a procedure with `steps: [undo]` and this `countdown`, and name it in `rollback`",
+    ),
     ("policy", "procedures", "`procedures` stands at the top of a file", "move it beside `policies`"),
     ("policy", "rules", "the rules of a policy stand under `decide`", "rename it to `decide`"),
 ];

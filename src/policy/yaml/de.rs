@@ -2,8 +2,7 @@
 
 use serde::de::value::{StrDeserializer, U32Deserializer};
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
 };
 
 use super::super::diagnostic::{Raised, Sink};
@@ -185,9 +184,7 @@ impl<'n> D<'n> {
                 (Content::Map(_), _) => visitor.visit_newtype_struct(self),
                 _ => visitor.visit_unit().map_err(|error| self.placed(error)),
             },
-            ("$list", _) if is_text => {
-                visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() })
-            }
+            ("$list", _) if is_text => visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() }),
             ("$list", _) => self.deserialize_seq(visitor),
             ("$short", key) if is_text || matches!(self.node.content, Content::List(_)) => {
                 visitor.visit_newtype_struct(Self { shape: Shape::Under(key), ..self })
@@ -276,9 +273,7 @@ impl<'n> Deserializer<'n> for D<'n> {
 
     fn deserialize_seq<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.content {
-            Content::List(items) => {
-                visitor.visit_seq(Items { d: self, items: items.iter() }).map_err(|error| self.placed(error))
-            }
+            Content::List(items) => visitor.visit_seq(Items { d: self, items: items.iter() }).map_err(|error| self.placed(error)),
             _ => Err(self.expected("a list")),
         }
     }

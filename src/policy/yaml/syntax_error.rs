@@ -59,7 +59,10 @@ pub(super) fn explain(error: &ScanError, at: At, text: &str) -> Raised {
 
 /// The parser points behind a tab, or at the value before it.
 fn before_tab(kind: &ErrorKind, at: At, text: &str) -> At {
-    if !matches!(kind, ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabInPlainScalar) {
+    if !matches!(
+        kind,
+        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabInPlainScalar
+    ) {
         return at;
     }
     let start = at.start as usize;

@@ -289,7 +289,8 @@ mod tests {
 
     #[test]
     fn refuses_depth() {
-        for text in ["- ".repeat(10_000), "[".repeat(10_000), format!("{}{}{}", "- ".repeat(31), "[".repeat(20), "]".repeat(20))] {
+        for text in ["- ".repeat(10_000), "[".repeat(10_000), format!("{}{}{}", "- ".repeat(31), "[".repeat(20), "]".repeat(20))]
+        {
             let found = problems(text.as_bytes());
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].ends_with("too-deep"), "{found:?}");
