@@ -19,79 +19,94 @@ use crate::model::{Evidence, Plan, template};
 /// For everything together.
 const BUDGET: Duration = Duration::from_secs(5);
 /// What one request of it may take, so that the others' answers are not lost with it.
-const ONE_REQUEST: Duration = Duration::from_millis(2_300);
+const ONE_REQUEST: Duration = Duration::from_millis(1_500);
 /// The longest section, in bytes.
 const SECTION_BYTES: usize = 64 * 1024;
 /// Pods and events that are described.
 const LINES: usize = 50;
-
-/// What was read in the first round.
-struct Read {
-    deployment: Result<Value, Failure>,
-    sets: Result<Value, Failure>,
-    pods: Result<Value, Failure>,
-    events: Result<Value, Failure>,
-}
+/// Pods whose events and logs are read.
+const WORST: usize = 3;
 
 impl ClusterWriter {
     /// Collects what shows why the release was left. Never fails: what could not be had is listed.
     pub async fn evidence(&self, plan: &Plan) -> Evidence {
-        let mut evidence = Evidence::default();
         let deadline = tokio::time::Instant::now() + BUDGET;
-        let read = self.first_round(plan).await;
-        let sets = owned_sets(plan, read.sets.as_ref().ok());
-        let leaving: BTreeSet<String> =
-            sets.iter().filter(|set| digest_of(set) == plan.from.digest).map(|set| owned(set, "/metadata/uid")).collect();
-        let pods: Vec<&Value> = read
-            .pods
-            .as_ref()
-            .map(|pods| {
-                items(pods, "/items")
-                    .iter()
-                    .filter(|pod| controller(pod).is_some_and(|(.., uid)| leaving.contains(uid)))
-                    .collect()
-            })
-            .unwrap_or_default();
-        note(&mut evidence, "target", read.deployment.as_ref().map(describe_target));
-        note(&mut evidence, "replica sets", read.sets.as_ref().map(|_| describe_sets(plan, &sets)));
-        note(&mut evidence, "pods", read.pods.as_ref().map(|_| describe_pods(&pods)));
-        note(&mut evidence, "events", read.events.as_ref().map(|events| describe_events(plan, events, &sets, &pods)));
-        let before = read.deployment.as_ref().ok().and_then(|deployment| deployment.pointer("/spec/template"));
-        let after = sets.iter().find(|set| digest_of(set) == plan.to.digest).and_then(|set| set.pointer("/spec/template"));
+        let mut evidence = Evidence::default();
+        let deployment = match self.within(patch::path(plan)).await {
+            Ok(deployment) => deployment,
+            Err(failure) => {
+                evidence.missing.push(format!("everything: the target could not be read: {}", failure.text()));
+                return evidence;
+            }
+        };
+        put(&mut evidence, "target", &describe_target(&deployment));
+        let (sets, pods) = patch::lists(plan, &deployment);
+        let (sets, pods) = tokio::join!(self.within(sets), self.within(pods));
+        let own_sets = owned_sets(plan, sets.as_ref().ok());
+        let leaving: BTreeSet<&str> = own_sets
+            .iter()
+            .filter(|set| digest_of(set) == plan.from.digest)
+            .filter_map(|set| text(set, "/metadata/uid"))
+            .collect();
+        let all_pods = pods.as_ref().map(|pods| items(pods, "/items")).unwrap_or_default();
+        let of_leaving = |pod: &&Value| controller(pod).is_some_and(|(.., uid)| leaving.contains(uid));
+        let worst = worst_first(all_pods.iter().filter(of_leaving).collect());
+        note(&mut evidence, "replica sets", sets.as_ref().map(|_| describe_sets(plan, &own_sets)));
+        note(&mut evidence, "pods", pods.as_ref().map(|_| describe_pods(&worst)));
+        let before = deployment.pointer("/spec/template");
+        let after = own_sets.iter().find(|set| digest_of(set) == plan.to.digest).and_then(|set| set.pointer("/spec/template"));
         match (before, after) {
-            (Some(before), Some(after)) => put(&mut evidence, "template diff", diff(before, after)),
-            _ => evidence.missing.push("template diff: one of the two templates was not read".to_owned()),
+            (Some(before), Some(after)) => put(&mut evidence, "template diff", &diff(before, after)),
+            _ => evidence.missing.push("template diff: the ReplicaSet to go to was not read".to_owned()),
         }
-        let logs = self.worst_logs(plan, &pods);
-        match tokio::time::timeout_at(deadline, logs).await {
-            Ok((sections, missing)) => {
-                for (name, text) in sections {
-                    put(&mut evidence, &name, text);
+        let about: Vec<&str> = std::iter::once(plan.target.uid.as_str())
+            .chain(leaving)
+            .chain(worst.iter().take(WORST).filter_map(|pod| text(pod, "/metadata/uid")))
+            .collect();
+        let last =
+            async { tokio::join!(self.events_about(plan, &about), self.last_logs(plan, &worst[..worst.len().min(WORST)])) };
+        match tokio::time::timeout_at(deadline, last).await {
+            Ok((events, (logs, missing))) => {
+                note(&mut evidence, "events", events.as_ref().map(|events| describe_events(events)));
+                for (name, text) in logs {
+                    put(&mut evidence, &name, &text);
                 }
                 evidence.missing.extend(missing);
             }
-            Err(_) => evidence.missing.push(format!("logs: not read within {} s", BUDGET.as_secs())),
+            Err(_) => evidence.missing.push(format!("events and logs: not read within {} s", BUDGET.as_secs())),
         }
         evidence
     }
 
-    async fn first_round(&self, plan: &Plan) -> Read {
-        let namespace = &plan.target.at.namespace;
-        let core = format!("/api/v1/namespaces/{namespace}");
-        let limited = |path: String| async move {
-            match tokio::time::timeout(ONE_REQUEST, ask::get(&self.reads, &path)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Failure::Doubtful(format!("no answer within {} ms", ONE_REQUEST.as_millis()))),
-            }
-        };
-        let (deployment, sets, pods, events) = tokio::join!(
-            limited(patch::path(plan)),
-            limited(format!("/apis/apps/v1/namespaces/{namespace}/replicasets?limit=500")),
-            limited(format!("{core}/pods?limit=500")),
-            limited(format!("{core}/events?limit=1000")),
-        );
-        Read { deployment, sets, pods, events }
+    async fn within(&self, path: String) -> Result<Value, Failure> {
+        match tokio::time::timeout(ONE_REQUEST, ask::get(&self.reads, &path)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::Doubtful(format!("no answer within {} ms", ONE_REQUEST.as_millis()))),
+        }
     }
+
+    /// Events about the objects with these UIDs.
+    async fn events_about(&self, plan: &Plan, uids: &[&str]) -> Result<Vec<Value>, Failure> {
+        let asked = uids.iter().map(|uid| {
+            let path = format!(
+                "/api/v1/namespaces/{}/events?limit=200&fieldSelector=involvedObject.uid%3D{uid}",
+                plan.target.at.namespace
+            );
+            self.within(path)
+        });
+        let lists = futures_util::future::try_join_all(asked).await?;
+        Ok(lists.iter().flat_map(|list| items(list, "/items")).cloned().collect())
+    }
+}
+
+/// Not ready before ready, then by restarts.
+fn worst_first(mut pods: Vec<&Value>) -> Vec<&Value> {
+    pods.sort_by_key(|pod| {
+        let ready = condition(pod, "Ready").and_then(|ready| text(ready, "/status")) == Some("True");
+        let restarts: i64 = items(pod, "/status/containerStatuses").iter().map(|status| number(status, "/restartCount")).sum();
+        (ready, -restarts, owned(pod, "/metadata/name"))
+    });
+    pods
 }
 
 fn owned_sets<'a>(plan: &Plan, sets: Option<&'a Value>) -> Vec<&'a Value> {
@@ -111,14 +126,14 @@ fn revision(set: &Value) -> u64 {
 
 fn note(evidence: &mut Evidence, name: &str, section: Result<String, &Failure>) {
     match section {
-        Ok(text) => put(evidence, name, text),
+        Ok(text) => put(evidence, name, &text),
         Err(failure) => evidence.missing.push(format!("{name}: {}", failure.text())),
     }
 }
 
 /// Every section is redacted and bounded here, whatever it comes from.
-fn put(evidence: &mut Evidence, name: &str, text: String) {
-    let redacted = redact(&text);
+fn put(evidence: &mut Evidence, name: &str, text: &str) {
+    let redacted = redact(text);
     let mut kept = truncated(&redacted, SECTION_BYTES).to_owned();
     if kept.len() < redacted.len() {
         kept.push_str("\n[cut]");
@@ -218,18 +233,16 @@ fn describe_container(status: &Value) -> String {
     out
 }
 
-/// Events about the Deployment, its ReplicaSets and the pods of the leaving release, newest first.
-fn describe_events(plan: &Plan, events: &Value, sets: &[&Value], pods: &[&Value]) -> String {
-    let mut about: BTreeSet<&str> = sets.iter().chain(pods).filter_map(|object| text(object, "/metadata/uid")).collect();
-    about.insert(&plan.target.uid);
-    let mut lines: Vec<String> = items(events, "/items")
+/// One line an event, newest first.
+fn describe_events(events: &[Value]) -> String {
+    let mut lines: Vec<String> = events
         .iter()
-        .filter(|event| text(event, "/involvedObject/uid").is_some_and(|uid| about.contains(uid)))
         .map(|event| {
-            let at = text(event, "/lastTimestamp").or_else(|| text(event, "/eventTime")).unwrap_or_default();
+            let at = ["/lastTimestamp", "/series/lastObservedTime", "/eventTime"].into_iter().find_map(|path| text(event, path));
             let object = format!("{}/{}", owned(event, "/involvedObject/kind"), owned(event, "/involvedObject/name"));
             let what = [owned(event, "/type"), owned(event, "/reason"), object].join(" ");
-            format!("{at} {what} ×{}: {}", count(event, "/count").max(1), truncated(&owned(event, "/message"), 500))
+            let times = count(event, "/count").max(1);
+            format!("{} {what} ×{times}: {}", at.unwrap_or_default(), truncated(&owned(event, "/message"), 500))
         })
         .collect();
     lines.sort_unstable_by(|a, b| b.cmp(a));

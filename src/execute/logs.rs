@@ -6,20 +6,20 @@ use serde_json::Value;
 use super::ask::{self, Failure};
 use super::writer::{ClusterWriter, owned};
 use crate::model::Plan;
-use crate::model::manifest::{condition, count, items, text};
+use crate::model::manifest::{count, items};
 
-/// Pods whose logs are read.
-const PODS: usize = 3;
+/// Containers of a pod whose logs are read.
+const CONTAINERS: usize = 3;
 /// Lines and bytes of one log.
 const TAIL: &str = "tailLines=200&limitBytes=262144";
 
 impl ClusterWriter {
     /// `(section, text)` for each log, and what could not be read.
-    pub(super) async fn worst_logs(&self, plan: &Plan, pods: &[&Value]) -> (Vec<(String, String)>, Vec<String>) {
+    pub(super) async fn last_logs(&self, plan: &Plan, pods: &[&Value]) -> (Vec<(String, String)>, Vec<String>) {
         let namespace = &plan.target.at.namespace;
-        let wanted = worst(pods).into_iter().flat_map(|pod| {
+        let wanted = pods.iter().flat_map(|pod| {
             let name = owned(pod, "/metadata/name");
-            let containers: Vec<_> = items(pod, "/status/containerStatuses").iter().take(3).collect();
+            let containers: Vec<_> = items(pod, "/status/containerStatuses").iter().take(CONTAINERS).collect();
             containers.into_iter().flat_map(move |status| {
                 let name = name.clone();
                 let crashed = count(status, "/restartCount") > 0;
@@ -48,16 +48,4 @@ impl ClusterWriter {
         }
         (sections, missing)
     }
-}
-
-/// Not ready before ready, then by restarts.
-fn worst<'a>(pods: &[&'a Value]) -> Vec<&'a Value> {
-    let mut sorted = pods.to_vec();
-    sorted.sort_by_key(|pod| {
-        let ready = condition(pod, "Ready").and_then(|ready| text(ready, "/status")) == Some("True");
-        let restarts: i32 = items(pod, "/status/containerStatuses").iter().map(|status| count(status, "/restartCount")).sum();
-        (ready, -restarts, owned(pod, "/metadata/name"))
-    });
-    sorted.truncate(PODS);
-    sorted
 }

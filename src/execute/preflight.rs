@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::ask::{self, Failure};
 use super::patch::{self, Standing};
 use super::writer::{ClusterWriter, NoTemplate, held};
-use crate::model::manifest::{FIELD_MANAGER, number};
+use crate::model::manifest::FIELD_MANAGER;
 use crate::model::{Guard, Plan, PreflightFinding, PreflightReport};
 
 /// What a rollback needs: `(verb, resource)` in `apps`.
@@ -91,7 +91,6 @@ impl ClusterWriter {
 
 /// Whether the target stands as the plan found it, and nobody else is at it.
 fn nobody_deploying(plan: &Plan, guard: &Guard, deployment: &Value) -> PreflightFinding {
-    let observed = number(deployment, "/status/observedGeneration");
     match patch::standing(plan, deployment) {
         Standing::Another => problem("target", "the Deployment was deleted and made again", false),
         Standing::AtTarget { .. } => problem("target", "the release to go to is there already", false),
@@ -106,10 +105,7 @@ fn nobody_deploying(plan: &Plan, guard: &Guard, deployment: &Value) -> Preflight
         Standing::Leaving { .. } => match held(deployment) {
             Some(why) => problem("target", why, false),
             // The release to leave is rolling out: the best moment to stop it, and no reason to wait.
-            None => PreflightFinding {
-                check: format!("target (generation {}, controller at {observed})", guard.generation),
-                ..fine("target")
-            },
+            None => fine("target"),
         },
     }
 }

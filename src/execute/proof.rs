@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::ask::{self, Failure};
+use super::patch;
 use super::references::{Kind, Needs, needs};
 use super::writer::ClusterWriter;
 use crate::model::manifest::{controller, items, text};
@@ -40,15 +41,15 @@ impl ClusterWriter {
 
     /// What started pods of the release that the plan leaves need, and so had.
     async fn started_needs(&self, plan: &Plan) -> Result<Needs, Failure> {
-        let namespace = &plan.target.at.namespace;
-        let sets = ask::get(&self.reads, &format!("/apis/apps/v1/namespaces/{namespace}/replicasets")).await?;
+        let deployment = ask::get(&self.reads, &patch::path(plan)).await?;
+        let (sets, pods) = patch::lists(plan, &deployment);
+        let (sets, pods) = tokio::try_join!(ask::get(&self.reads, &sets), ask::get(&self.reads, &pods))?;
         let of_today: BTreeSet<&str> = items(&sets, "/items")
             .iter()
             .filter(|set| controller(set).is_some_and(|(_, _, uid)| uid == plan.target.uid))
             .filter(|set| template::digest(set.pointer("/spec/template").unwrap_or(&Value::Null)) == plan.from.digest)
             .filter_map(|set| text(set, "/metadata/uid"))
             .collect();
-        let pods = ask::get(&self.reads, &format!("/api/v1/namespaces/{namespace}/pods")).await?;
         let mut found = Needs::new();
         for pod in items(&pods, "/items") {
             if controller(pod).is_some_and(|(_, _, uid)| of_today.contains(uid)) && started(pod) {

@@ -147,9 +147,9 @@ impl ClusterWriter {
 
     /// The raw template of a release: from the ReplicaSet that the plan names, from another one of the same template, or as kept.
     pub(super) async fn template(&self, plan: &Plan, release: &ReleaseRef) -> Result<Value, NoTemplate> {
-        let sets = format!("/apis/apps/v1/namespaces/{}/replicasets", plan.target.at.namespace);
         if let Some(name) = &release.replica_set {
-            match ask::get(&self.reads, &format!("{sets}/{name}")).await {
+            let path = format!("/apis/apps/v1/namespaces/{}/replicasets/{name}", plan.target.at.namespace);
+            match ask::get(&self.reads, &path).await {
                 Ok(set) => {
                     if let Some(found) = template_in(&set, &plan.target.uid, &release.digest) {
                         return Ok(found);
@@ -159,7 +159,8 @@ impl ClusterWriter {
                 Err(failure) => return Err(NoTemplate::Failed(failure)),
             }
         }
-        let list = ask::get(&self.reads, &sets).await.map_err(NoTemplate::Failed)?;
+        let deployment = ask::get(&self.reads, &patch::path(plan)).await.map_err(NoTemplate::Failed)?;
+        let list = ask::get(&self.reads, &patch::lists(plan, &deployment).0).await.map_err(NoTemplate::Failed)?;
         if let Some(found) = items(&list, "/items").iter().find_map(|set| template_in(set, &plan.target.uid, &release.digest)) {
             return Ok(found);
         }

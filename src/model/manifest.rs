@@ -85,6 +85,25 @@ pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     items(object, "/status/conditions").iter().find(|condition| text(condition, "/type") == Some(kind))
 }
 
+/// A label selector as the API takes it in a query.
+pub fn selector(deployment: &Value) -> String {
+    let mut terms = Vec::new();
+    if let Some(labels) = deployment.pointer("/spec/selector/matchLabels").and_then(Value::as_object) {
+        terms.extend(labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())));
+    }
+    for expression in items(deployment, "/spec/selector/matchExpressions") {
+        let key = text(expression, "/key").unwrap_or_default();
+        let values: Vec<_> = items(expression, "/values").iter().filter_map(Value::as_str).collect();
+        match text(expression, "/operator") {
+            Some("In") => terms.push(format!("{key} in ({})", values.join(","))),
+            Some("NotIn") => terms.push(format!("{key} notin ({})", values.join(","))),
+            Some("DoesNotExist") => terms.push(format!("!{key}")),
+            _ => terms.push(key.to_owned()),
+        }
+    }
+    terms.join(",")
+}
+
 /// The reason for which our own annotation on an object stops us. `"false"` is the one value that does not.
 pub fn pause(object: &Value) -> Option<String> {
     match annotation(object, PAUSE)? {
@@ -260,5 +279,12 @@ mod tests {
         assert_eq!(with("migration until noon").as_deref(), Some("migration until noon"));
         assert_eq!(with("").as_deref(), Some("no reason given"));
         assert_eq!(with("false"), None);
+    }
+
+    #[test]
+    fn selectors_are_written_as_the_api_reads_them() {
+        let deployment = json!({"spec": {"selector": {"matchLabels": {"app": "web"}, "matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["a", "b"]}, {"key": "old", "operator": "DoesNotExist"}]}}});
+        assert_eq!(selector(&deployment), "app=web,tier in (a,b),!old");
     }
 }

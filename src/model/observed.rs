@@ -80,7 +80,8 @@ pub struct Workload {
     pub landed_at: Option<Time>,
     /// Who would undo a write.
     pub owner: Owner,
-    /// The reason in `backout.dev/pause` on the workload or its namespace.
+    /// The reason in `backout.dev/pause` on the workload or its namespace. A namespace that may not be read (403) says nothing: the
+    /// shipped Role may read it; any other failure to read it makes the whole workload unknown.
     pub pause: Option<String>,
     /// The latest write of each field manager other than `backout` and the cluster's own controllers to template, replicas or `paused`.
     pub writes: Vec<Write>,

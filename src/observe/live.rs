@@ -8,8 +8,8 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::ask::get;
-use super::workload::{cannot_create, selector, workload};
-use crate::model::manifest::{controller, items, text};
+use super::workload::{cannot_create, workload};
+use crate::model::manifest::{controller, items, selector, text};
 use crate::model::{Lookup, Resolution, TargetId, TargetRef, Time, Unknown, UnknownKind, Workload};
 
 /// How long one request may take.

@@ -99,25 +99,6 @@ fn image_digests(set_uid: &str, pods: &[Value]) -> BTreeMap<String, String> {
     digests
 }
 
-/// A label selector as the API takes it in a query.
-pub(super) fn selector(deployment: &Value) -> String {
-    let mut terms = Vec::new();
-    if let Some(labels) = deployment.pointer("/spec/selector/matchLabels").and_then(Value::as_object) {
-        terms.extend(labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())));
-    }
-    for expression in items(deployment, "/spec/selector/matchExpressions") {
-        let key = text(expression, "/key").unwrap_or_default();
-        let values: Vec<_> = items(expression, "/values").iter().filter_map(Value::as_str).collect();
-        match text(expression, "/operator") {
-            Some("In") => terms.push(format!("{key} in ({})", values.join(","))),
-            Some("NotIn") => terms.push(format!("{key} notin ({})", values.join(","))),
-            Some("DoesNotExist") => terms.push(format!("!{key}")),
-            _ => terms.push(key.to_owned()),
-        }
-    }
-    terms.join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -127,8 +108,7 @@ mod tests {
     fn deployment() -> Value {
         json!({
             "metadata": {"uid": "d1", "generation": 4, "annotations": {"backout.dev/pause": ""}},
-            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}, "matchExpressions": [
-                {"key": "tier", "operator": "In", "values": ["a", "b"]}, {"key": "old", "operator": "DoesNotExist"}]},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
                 "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web:2"}]}}},
             "status": {"observedGeneration": 4, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "conditions": [
                 {"type": "Progressing", "reason": "NewReplicaSetAvailable", "lastUpdateTime": "2026-01-01T00:00:09Z",
@@ -175,11 +155,6 @@ mod tests {
         let seen = workload(target(), &stale, &[set("web-2", "web:2", 3, 2)], &[], None);
         assert!(seen.complete());
         assert_eq!(seen.landed_at, None);
-    }
-
-    #[test]
-    fn selectors_are_written_as_the_api_reads_them() {
-        assert_eq!(selector(&deployment()), "app=web,tier in (a,b),!old");
     }
 
     #[test]
