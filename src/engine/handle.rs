@@ -38,10 +38,7 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, ControlError>>) -> Command,
-    ) -> Result<T, ControlError> {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, ControlError>>) -> Command) -> Result<T, ControlError> {
         let unavailable = |why: &str| ControlError::Unavailable(why.to_owned());
         let (answer, answered) = oneshot::channel();
         self.commands.try_send(command(answer)).map_err(|_| unavailable("the engine is behind, or has ended"))?;

@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Dispatcher, Hands};
+use super::gauges;
 use super::handle::{Command, EngineHandle, PolicySource};
 use super::recover::{RecoverError, Recovered, recover};
 use super::view::View;
-use super::gauges;
 use crate::decide::book::Book;
 use crate::decide::effect::{Context, Effect, Input};
 use crate::decide::limits::Limits;
@@ -211,17 +211,10 @@ impl Engine {
     }
 
     /// Steps, and folds the records at once: the next input of the batch sees them. Nothing of it leaves before the commit.
-    fn step_heard(
-        &mut self,
-        input: Input,
-        batch: &mut Batch,
-    ) -> Vec<(crate::model::AlertStatus, crate::decide::effect::Heard)> {
+    fn step_heard(&mut self, input: Input, batch: &mut Batch) -> Vec<(crate::model::AlertStatus, crate::decide::effect::Heard)> {
         let now = self.now();
-        let context = Context {
-            policies: &self.policies,
-            limits: &self.settings.limits,
-            cluster: self.settings.cluster_name.as_deref(),
-        };
+        let context =
+            Context { policies: &self.policies, limits: &self.settings.limits, cluster: self.settings.cluster_name.as_deref() };
         let step = decide::step(&context, &self.book, input, now);
         for stamped in step.records {
             match self.book.fold(&stamped) {
@@ -284,7 +277,9 @@ impl Engine {
         batch.answers.push(Box::new(move |book| {
             let done = match operation {
                 Operation::Pause { .. } => json!({ "done": true, "pause": book.next }),
-                Operation::Veto { incident, .. } | Operation::Approve { incident, .. } | Operation::Acknowledge { incident, .. } => {
+                Operation::Veto { incident, .. }
+                | Operation::Approve { incident, .. }
+                | Operation::Acknowledge { incident, .. } => {
                     let state = book.incidents.get(&incident).map(|incident| incident.phase.as_str());
                     json!({ "done": true, "incident": incident, "state": state })
                 }
@@ -365,7 +360,9 @@ impl Engine {
 
     /// Tells people from memory that nothing can be remembered, and therefore nothing is done.
     fn blind(&self, why: &str) {
-        let text = format!("the journal cannot commit ({why}): alerts are refused with 503, nothing is decided and nothing is rolled back");
+        let text = format!(
+            "the journal cannot commit ({why}): alerts are refused with 503, nothing is decided and nothing is rolled back"
+        );
         self.dispatcher.start(Effect::Tell(Box::new(Message {
             id: format!("blind-{}", self.now().millis()),
             incident: None,
@@ -401,4 +398,3 @@ impl Engine {
         self.input_sender.clone()
     }
 }
-

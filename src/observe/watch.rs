@@ -136,3 +136,144 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use futures_util::future::{BoxFuture, FutureExt as _};
+    use futures_util::stream::{self, StreamExt as _};
+    use http::{Request, Response};
+    use http_body_util::combinators::UnsyncBoxBody;
+    use http_body_util::{BodyExt as _, Full, StreamBody};
+    use hyper::body::Frame;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    type Answer = Response<UnsyncBoxBody<Bytes, Failure>>;
+    type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+    struct Ticking(AtomicU64);
+
+    impl Clock for Ticking {
+        fn now(&self) -> Time {
+            Time::from_millis(i64::try_from(self.0.fetch_add(1, Ordering::Relaxed)).unwrap_or(0))
+        }
+
+        fn sleep_until(&self, _: Time) -> BoxFuture<'static, ()> {
+            std::future::pending().boxed()
+        }
+    }
+
+    /// An API server that gives prepared answers to lists and watches of Deployments, has no ReplicaSets, and notes what it is asked.
+    #[derive(Default)]
+    struct Script {
+        lists: Mutex<Vec<Value>>,
+        watches: Mutex<Vec<Vec<Value>>>,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Script {
+        fn answer(&self, request: &Request<Body>) -> Answer {
+            let uri = request.uri().to_string();
+            let of_sets = uri.contains("replicasets");
+            if uri.contains("watch=true") {
+                let lines = if of_sets { None } else { next(&self.watches) };
+                if !of_sets {
+                    self.note(uri);
+                }
+                let ends = lines.is_some();
+                let lines: Vec<_> = lines.unwrap_or_default().into_iter().map(|line| Bytes::from(format!("{line}\n"))).collect();
+                let told = stream::iter(lines.into_iter().map(|line| Ok::<_, Failure>(Frame::data(line))));
+                let open = told.chain(if ends { stream::empty().left_stream() } else { stream::pending().right_stream() });
+                return Response::new(StreamBody::new(open).boxed_unsync());
+            }
+            let items = if of_sets { Some(json!([])) } else { next(&self.lists) };
+            if !of_sets {
+                self.note(uri);
+            }
+            let list = json!({"metadata": {"resourceVersion": "5"}, "items": items.unwrap_or_default()});
+            Response::new(Full::new(Bytes::from(list.to_string())).map_err(|never| match never {}).boxed_unsync())
+        }
+
+        fn note(&self, uri: String) {
+            self.asked.lock().expect("no panic").push(uri);
+        }
+    }
+
+    fn next<T>(prepared: &Mutex<Vec<T>>) -> Option<T> {
+        let mut prepared = prepared.lock().expect("no panic");
+        (!prepared.is_empty()).then(|| prepared.remove(0))
+    }
+
+    fn deployment(name: &str, image: &str, version: &str) -> Value {
+        json!({"metadata": {"namespace": "shop", "name": name, "uid": format!("uid-{name}"), "generation": 1, "resourceVersion": version},
+            "spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "web", "image": image}]}}}})
+    }
+
+    fn watch(script: &Arc<Script>) -> (ClusterWatch, mpsc::Receiver<WatchEvent>) {
+        let answering = Arc::clone(script);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let answer = answering.answer(&request);
+            async move { Ok::<_, Failure>(answer) }
+        });
+        let clock: Arc<dyn Clock> = Arc::new(Ticking(AtomicU64::new(1)));
+        let (sender, news) = mpsc::channel(8);
+        (ClusterWatch::new(&Client::new(service, "default"), &clock, &WatchSettings::default(), sender), news)
+    }
+
+    async fn told(watch: &ClusterWatch, news: &mut mpsc::Receiver<WatchEvent>, count: usize) -> Vec<WatchEvent> {
+        let stop = CancellationToken::new();
+        let read = async {
+            let mut events = Vec::new();
+            while events.len() < count {
+                events.extend(news.recv().await);
+            }
+            stop.cancel();
+            events
+        };
+        let both = async { tokio::join!(read, watch.run(stop.clone())).0 };
+        tokio::time::timeout(Duration::from_secs(20), both).await.expect("it tells")
+    }
+
+    #[tokio::test]
+    async fn what_expired_is_listed_again() {
+        let script = Arc::new(Script {
+            lists: Mutex::new(vec![json!([deployment("web", "web:1", "3")]), json!([deployment("api", "api:1", "9")])]),
+            watches: Mutex::new(vec![vec![
+                json!({"type": "BOOKMARK", "object": {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"resourceVersion": "6"}}}),
+                json!({"type": "ERROR", "object": {"kind": "Status", "status": "Failure", "code": 410, "message": "too old", "reason": "Expired"}}),
+            ]]),
+            ..Script::default()
+        });
+        let (watch, mut news) = watch(&script);
+        assert_eq!(watch.heard_at(), None);
+        let events = told(&watch, &mut news, 3).await;
+        let seen: BTreeMap<_, _> = events.iter().map(|e| (e.target.at.name.as_str(), (e.relearned, e.gone))).collect();
+        assert_eq!(seen, BTreeMap::from([("web", (false, true)), ("api", (true, false))]));
+        assert!(watch.status().synced && watch.heard_at() > Some(Time::from_millis(1)));
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_ends_goes_on_where_it_was() {
+        let changed = |image: &str, version: &str| json!({"type": "MODIFIED", "object": deployment("web", image, version)});
+        let script = Arc::new(Script {
+            lists: Mutex::new(vec![json!([deployment("web", "web:1", "3")])]),
+            watches: Mutex::new(vec![vec![changed("web:2", "7")], vec![changed("web:3", "8")]]),
+            ..Script::default()
+        });
+        let (watch, mut news) = watch(&script);
+        let events = told(&watch, &mut news, 3).await;
+        let images: Vec<_> = events.iter().map(|event| (event.images[0].as_str(), event.relearned)).collect();
+        assert_eq!(images, [("web:1", true), ("web:2", false), ("web:3", false)]);
+        let asked = script.asked.lock().expect("no panic");
+        let from: Vec<_> =
+            asked.iter().filter_map(|uri| uri.split_once("resourceVersion=").map(|(_, version)| version)).collect();
+        assert_eq!(from[..2], ["5", "7"], "{asked:?}");
+        assert_eq!(asked.iter().filter(|uri| !uri.contains("watch=true")).count(), 1, "one list: {asked:?}");
+    }
+}
