@@ -33,6 +33,8 @@ pub mod engine;
 #[cfg(feature = "service")]
 pub mod execute;
 #[cfg(feature = "service")]
+pub mod http;
+#[cfg(feature = "service")]
 pub mod metrics;
 #[cfg(feature = "service")]
 pub mod notify;

@@ -1,0 +1,82 @@
+//! Reading a request's body whole: within a size, within a time, within a budget of bytes. Must not look into it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// More than the limit.
+    TooLarge,
+    /// More than what is left of the budget.
+    BytesFull,
+    /// Not all of it came in time.
+    Late,
+    /// The sender broke off.
+    Broken,
+}
+
+/// What a body may be.
+pub(super) struct BodyRules<'a> {
+    /// Bytes.
+    pub(super) limit: usize,
+    /// For all of it.
+    pub(super) deadline: Duration,
+    /// Permits are bytes.
+    pub(super) budget: Option<&'a Arc<Semaphore>>,
+    /// Stands before the body in what is returned, so that the body need not be copied behind it.
+    pub(super) prefix: &'a [u8],
+}
+
+/// Reads a body behind the prefix. What it took of the budget comes with it.
+pub(super) async fn read(body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
+    let deadline = rules.deadline;
+    tokio::time::timeout(deadline, collect(body, rules)).await.unwrap_or(Err(BodyError::Late))
+}
+
+async fn collect(mut body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
+    let declared = match body.size_hint().exact().map(usize::try_from) {
+        None => None,
+        Some(Ok(bytes)) if bytes <= rules.limit => Some(bytes),
+        Some(_) => return Err(BodyError::TooLarge),
+    };
+    let mut share = Share { budget: rules.budget, held: None };
+    // What is announced is reserved before it comes: who does not fit in is told at once, not after half the way.
+    share.take(declared.unwrap_or(0))?;
+    let mut buffer = BytesMut::with_capacity(rules.prefix.len() + declared.unwrap_or(0));
+    buffer.extend_from_slice(rules.prefix);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        if buffer.len() - rules.prefix.len() + data.len() > rules.limit {
+            return Err(BodyError::TooLarge);
+        }
+        if declared.is_none() {
+            share.take(data.len())?;
+        }
+        buffer.extend_from_slice(&data);
+    }
+    Ok((buffer.freeze(), share.held))
+}
+
+struct Share<'a> {
+    budget: Option<&'a Arc<Semaphore>>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Share<'_> {
+    fn take(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let Some(budget) = self.budget else { return Ok(()) };
+        let bytes = u32::try_from(bytes).map_err(|_| BodyError::TooLarge)?;
+        let more = Arc::clone(budget).try_acquire_many_owned(bytes).map_err(|_| BodyError::BytesFull)?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
