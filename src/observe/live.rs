@@ -101,6 +101,8 @@ impl ClusterReader {
 
     /// Pod to ReplicaSet to Deployment, by owner references and their UIDs.
     async fn read_of_pod(&self, namespace: &str, pod: &str) -> Result<Seen, Miss> {
+        // Pods are named by the same rule: what is no name must not get into a path.
+        TargetRef::deployment(namespace, pod).map_err(|why| Miss::Unresolved(format!("no pod can be named so: {why}")))?;
         let set = self.controller_of(namespace, ("pods", pod, None), "ReplicaSet").await?;
         let found = self.controller_of(namespace, ("replicasets", &set.0, Some(&set.1)), "Deployment").await?;
         let at = TargetRef::deployment(namespace, &found.0).map_err(Miss::Unresolved)?;

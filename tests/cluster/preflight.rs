@@ -178,3 +178,32 @@ async fn evidence_says_what_was_left_and_what_could_not_be_had() {
         "the test bed's pods have no logs: {evidence:?}"
     );
 }
+
+#[tokio::test]
+async fn an_admission_policy_that_now_refuses_the_old_release_is_found_before_the_write() {
+    let shop = Shop::open("policy").await;
+    let bad = shop.good_then_bad().await;
+    let (plan, guard) = plan(&bad, "web:1");
+    let own = json!({"matchLabels": {"kubernetes.io/metadata.name": shop.namespace}});
+    let admission = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    let rule = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]});
+    let policy = json!({"metadata": {"name": shop.namespace}, "spec": {
+        "matchConstraints": {"resourceRules": [rule], "namespaceSelector": own},
+        "validations": [{"expression": "object.spec.template.spec.containers.all(c, c.image != 'web:1')", "message": "web:1 is banned"}]}});
+    shop.post(admission, policy).await;
+    let binding =
+        json!({"metadata": {"name": shop.namespace}, "spec": {"policyName": shop.namespace, "validationActions": ["Deny"]}});
+    shop.post("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", binding).await;
+    let mut report = PreflightReport::default();
+    within(Duration::from_secs(20), async || {
+        report = shop.cluster.preflight(plan.clone(), guard.clone()).await;
+        report.problem().is_some()
+    })
+    .await;
+    let found = report.problem().expect("a problem");
+    assert!(found.check == "dry run" && !found.transient && !found.forbidden, "{found:?}");
+    assert!(found.problem.as_deref().is_some_and(|why| why.contains("web:1 is banned")), "{found:?}");
+    let refused = shop.apply(&plan, &guard).await;
+    assert!(matches!(refused, Applied::Refused { transient: false, forbidden: false, .. }), "{refused:?}");
+    shop.delete(&format!("{admission}/{}", shop.namespace)).await;
+}
