@@ -6,6 +6,8 @@ mod ask;
 mod cache;
 mod follow;
 mod http;
+#[cfg(test)]
+mod http_tests;
 mod live;
 mod outbox;
 mod probe;
