@@ -44,7 +44,8 @@ fn imports_point_down() {
 
 #[test]
 fn pure_modules_name_nothing_of_the_outside() {
-    let forbidden = ["std::fs", "std::env", "std::net", "std::process", "std::thread", "std::io::", "UNIX_EPOCH", "async fn", "tracing::"];
+    let forbidden =
+        ["std::fs", "std::env", "std::net", "std::process", "std::thread", "std::io::", "UNIX_EPOCH", "async fn", "tracing::"];
     let mut wrong = Vec::new();
     for file in sources().into_iter().filter(|file| layer(&module_of(file)) <= 1) {
         for (number, line) in production_lines(&file) {
@@ -126,7 +127,8 @@ fn metrics_live_in_one_file() {
 
 fn is_function(line: &str) -> bool {
     let line = line.trim_start();
-    let rest = ["pub(super) ", "pub(crate) ", "pub(in ", "pub "].iter().find_map(|prefix| line.strip_prefix(prefix)).unwrap_or(line);
+    let rest =
+        ["pub(super) ", "pub(crate) ", "pub(in ", "pub "].iter().find_map(|prefix| line.strip_prefix(prefix)).unwrap_or(line);
     let rest = rest.strip_prefix("const ").unwrap_or(rest);
     let rest = rest.strip_prefix("async ").unwrap_or(rest);
     rest.starts_with("fn ") && !line.ends_with('}') && !line.ends_with(';')

@@ -2,10 +2,11 @@
 
 use super::draft::Draft;
 use super::effect::Effect;
-use super::incident::{Event, Phase};
+use super::incident::Phase;
 use super::limits::backoff;
 use super::observation::{Observation, Purpose};
 use super::proof;
+use super::transition::Event;
 use crate::model::{Applied, Evidence, Guard, Moment, PreflightReport, Reason, Resolution, Time};
 
 /// Preflight and evidence came back.

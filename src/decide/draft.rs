@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::book::Book;
 use super::effect::{Context, Effect, Step};
-use super::incident::{Event, Incident, Phase};
+use super::incident::{Incident, Phase};
 use super::observation::Purpose;
+use super::transition::Event;
 use super::{request, tell};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{IncidentId, Moment, Reason, Time, Urgency};

@@ -3,10 +3,11 @@
 use super::book::Book;
 use super::draft::Draft;
 use super::effect::{Context, Effect, Step};
-use super::incident::{Event, Incident, Lane, Phase};
+use super::incident::{Incident, Lane, Phase};
 use super::intake;
 use super::observation::Purpose;
 use super::plan;
+use super::transition::Event;
 use super::{life, locate};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{Applied, Brake, IncidentId, Moment, Reason, ReleaseRef, Time, WatchEvent};

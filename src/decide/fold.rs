@@ -1,10 +1,11 @@
 //! How records change the book. Live and at recovery this is the only way it changes, so that both arrive at the same book.
 
 use super::book::{Book, Gap, PastRollback, Seen};
-use super::incident::{Event, IllegalEvent, Incident};
+use super::incident::{Incident, Phase};
 use super::ledger;
+use super::transition::{Event, IllegalEvent};
 use crate::journal::record::{Record, Stamped};
-use crate::model::{AlertStatus, Applied, IncidentId, Occurrence, Reason, Time};
+use crate::model::{AlertStatus, Applied, IncidentId, Occurrence, Time};
 
 /// Consumed receipts that are remembered one by one.
 const RECEIPTS: usize = 8192;
@@ -22,6 +23,9 @@ impl Book {
         let at = stamped.at;
         match &stamped.record {
             Record::Started { .. } => {
+                if let Some(from) = self.alive_at {
+                    self.targets.values_mut().for_each(|history| ledger::interrupted(history, from));
+                }
                 self.gaps.push(Gap { from: self.alive_at, to: at });
                 if self.gaps.len() > GAPS {
                     self.gaps.remove(0);
@@ -104,7 +108,8 @@ impl Book {
             }
             Event::Intended => self.note_intent(&incident, at),
             Event::Applied { applied: Applied::Done { .. } | Applied::Already { .. } } => self.note_bad(&incident, at),
-            Event::AttemptEnded { reason } => self.note_end(&incident, *reason, at),
+            Event::AttemptEnded { .. } => self.note_end(&incident, at),
+            Event::Phase { to: Phase::Shadowed } => self.note_would_have(&incident, at),
             Event::Vetoed { .. } => self.note_veto(&incident, at),
             _ => {}
         }
@@ -121,7 +126,7 @@ impl Book {
             .any(|other| other.target.as_ref().is_some_and(|t| t.at == target.at) && other.lane == incident.lane);
         if again {
             let history = self.targets.entry(target.at.to_string()).or_default();
-            history.damping.entry(incident.lane.key().to_owned()).or_default().add(at);
+            history.damping.entry(incident.lane.key()).or_default().add(at);
         }
     }
 
@@ -139,24 +144,40 @@ impl Book {
         let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
         let known = |past: &PastRollback| past.incident.as_ref() == Some(&incident.id) && past.from == attempt.plan.from.digest;
         if !history.rollbacks.iter().any(known) {
-            history.rollbacks.push(PastRollback {
-                lane: incident.lane.key().to_owned(),
+            let past = PastRollback {
+                lane: incident.lane.key(),
                 incident: Some(incident.id.clone()),
                 from: attempt.plan.from.digest.clone(),
                 to: attempt.plan.to.digest.clone(),
                 at,
                 ended_at: None,
-            });
+            };
+            ledger::rolled_back(history, past);
         }
+    }
+
+    /// Shadow has a budget, a cooldown and penalties of its own: what it would have done counts there.
+    fn note_would_have(&mut self, incident: &Incident, at: Time) {
+        let Some(plan) = &incident.plan else { return };
+        let history = self.targets.entry(plan.target.at.to_string()).or_default();
+        let past = PastRollback {
+            lane: incident.lane.key(),
+            incident: Some(incident.id.clone()),
+            from: plan.from.digest.clone(),
+            to: plan.to.digest.clone(),
+            at,
+            ended_at: Some(at),
+        };
+        ledger::rolled_back(history, past);
     }
 
     fn note_bad(&mut self, incident: &Incident, at: Time) {
         let Some(attempt) = incident.attempts.last() else { return };
         let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
-        ledger::mark_bad(history, &attempt.plan.from.digest, at, incident.id.as_str());
+        ledger::mark_bad(history, &attempt.plan.from.digest, incident.id.as_str(), at);
     }
 
-    fn note_end(&mut self, incident: &Incident, _reason: Reason, at: Time) {
+    fn note_end(&mut self, incident: &Incident, at: Time) {
         let Some(attempt) = incident.attempts.last() else { return };
         let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
         for past in &mut history.rollbacks {
@@ -175,7 +196,7 @@ impl Book {
 
     fn forget(&mut self, before: Time) {
         self.incidents.retain(|_, incident| match incident.phase {
-            super::incident::Phase::Closed { at, .. } => at >= before,
+            Phase::Closed { at, .. } => at >= before,
             _ => true,
         });
         let open: Vec<Occurrence> =

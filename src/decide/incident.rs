@@ -1,4 +1,4 @@
-//! One incident: its state, and the only function that changes it. No decisions here; those are `step`'s.
+//! One incident: what is remembered of it. How it changes stands in `transition`; what is decided of it, in `step`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::decision::Decision;
 use super::observation::Purpose;
 use crate::model::{
-    Alert, Applied, Delivery, Digest, Evidence, IncidentId, Mode, Occurrence, Onset, Paging, Plan, PlanHash, PreflightReport,
-    Reason, TargetId, Time,
+    Alert, Applied, Digest, Evidence, IncidentId, Mode, Onset, Paging, Plan, PlanHash, PreflightReport, Reason, TargetId, Time,
 };
 
 /// Which hands an incident has.
@@ -23,11 +22,11 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// A key for maps and ids.
-    pub fn key(&self) -> &str {
+    /// A key for maps and ids. No policy's name holds a slash.
+    pub fn key(&self) -> String {
         match self {
-            Self::Live => "live",
-            Self::Shadow(policy) => policy,
+            Self::Live => "live".to_owned(),
+            Self::Shadow(policy) => format!("shadow/{policy}"),
         }
     }
 
@@ -308,156 +307,6 @@ pub struct Approval {
     pub overrides: Vec<String>,
 }
 
-/// What can happen to an incident. Recorded, and folded again at recovery.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "event")]
-pub enum Event {
-    /// It begins.
-    Opened {
-        /// As it begins.
-        incident: Box<Incident>,
-    },
-    /// An alert joins, or is heard of again.
-    Joined {
-        /// The alert.
-        member: Box<Member>,
-    },
-    /// A sender says that an alert is over.
-    Resolved {
-        /// Which.
-        occurrence: Occurrence,
-    },
-    /// It stands elsewhere.
-    Phase {
-        /// Where it stands now.
-        to: Phase,
-    },
-    /// An observation is asked for.
-    Asked {
-        /// What for.
-        purpose: Purpose,
-        /// How many came back unknown before it.
-        tries: u32,
-    },
-    /// An observation is put off.
-    Postponed {
-        /// What for.
-        purpose: Purpose,
-        /// Until when.
-        until: Time,
-        /// How many came back unknown before it.
-        tries: u32,
-    },
-    /// A reached rule reads these facts.
-    Wanted {
-        /// Their names.
-        facts: Vec<String>,
-    },
-    /// A verdict.
-    Decided {
-        /// With everything that it rests on.
-        decision: Box<Decision>,
-    },
-    /// The policy that decides is another one (reload while settling).
-    Policy {
-        /// Its name.
-        name: String,
-        /// Its routing.
-        paging: Option<Paging>,
-    },
-    /// A plan waits.
-    Planned {
-        /// The plan.
-        plan: Box<Plan>,
-    },
-    /// A person said yes.
-    Approved {
-        /// To what.
-        approval: Approval,
-    },
-    /// Dry run and evidence are there.
-    Prepared {
-        /// What was checked.
-        report: PreflightReport,
-        /// What was collected.
-        evidence: Box<Evidence>,
-    },
-    /// The write is about to be made. Committed before the write starts.
-    Intended,
-    /// The write was answered.
-    Applied {
-        /// How.
-        applied: Applied,
-    },
-    /// A step of the proof.
-    Checked {
-        /// What each check says.
-        checks: BTreeMap<String, String>,
-        /// Whether the rollout is complete.
-        rolled_back: bool,
-        /// Since when all hold.
-        holds_since: Option<Time>,
-        /// The end of the tail, once known.
-        tail_until: Option<Time>,
-    },
-    /// The attempt is over.
-    AttemptEnded {
-        /// How.
-        reason: Reason,
-    },
-    /// A page is sent.
-    Paged {
-        /// Why.
-        reason: Reason,
-        /// What it says.
-        text: String,
-    },
-    /// A person has it.
-    Acknowledged {
-        /// Who.
-        by: String,
-    },
-    /// A person said no.
-    Vetoed {
-        /// Who.
-        by: String,
-        /// Why.
-        why: String,
-    },
-    /// All alerts are over, confirmed; or not any more.
-    Quiet {
-        /// Whether.
-        quiet: bool,
-    },
-    /// A message went out, or did not.
-    Told {
-        /// Its id.
-        message: String,
-        /// How it went.
-        delivery: Delivery,
-    },
-    /// A line for the report.
-    Noted {
-        /// The line.
-        text: String,
-    },
-}
-
-/// An event that cannot happen in this state: a defect, or a damaged journal.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("event `{event}` is not possible for incident {incident} in phase `{phase}`")]
-pub struct IllegalEvent {
-    /// Whose.
-    pub incident: IncidentId,
-    /// Where it stood.
-    pub phase: &'static str,
-    /// What was to happen.
-    pub event: &'static str,
-}
-
-/// Lines kept for the report.
-const NOTES: usize = 500;
-
 impl Incident {
     /// Whether it is not over.
     pub fn is_open(&self) -> bool {
@@ -518,162 +367,5 @@ impl Incident {
         let end = self.attempts.iter().rev().find_map(|a| a.ended.filter(|(_, r)| *r == Reason::Verified)).map(|(at, _)| at);
         let end = end.or(self.quiet_since)?;
         Some(end.since(self.onset().ok()?))
-    }
-
-    /// Carries an event out. The only way an incident changes, live and at recovery.
-    ///
-    /// # Errors
-    /// When the event is not possible in this state.
-    pub fn apply(&mut self, event: &Event, at: Time) -> Result<(), IllegalEvent> {
-        match event {
-            Event::Opened { .. } => return Err(self.illegal("opened")),
-            Event::Joined { member } => self.join(member),
-            Event::Resolved { occurrence } => {
-                if let Some(member) = self.members.get_mut(&occurrence.to_string()) {
-                    member.resolved_at = Some(at);
-                }
-                self.heard_at = at;
-            }
-            Event::Phase { to } => self.enter(to)?,
-            Event::Asked { purpose, tries } => {
-                self.next += 1;
-                self.asked = Some(Asked { id: self.next, purpose: *purpose, at, tries: *tries });
-                self.retry = None;
-            }
-            Event::Postponed { purpose, until, tries } => {
-                self.asked = None;
-                self.retry = Some(Retry { purpose: *purpose, at: *until, tries: *tries });
-            }
-            Event::Wanted { facts } => self.wanted.clone_from(facts),
-            Event::Decided { decision } => {
-                self.decided_at = self.decided_at.or(Some(at));
-                self.change_landed_at = decision.change_landed_at.or(self.change_landed_at);
-                self.decision = Some((**decision).clone());
-            }
-            Event::Policy { name, paging } => {
-                self.policy.clone_from(name);
-                self.paging = *paging;
-            }
-            Event::Planned { plan } => {
-                self.plan = Some((**plan).clone());
-                self.approval = None;
-            }
-            Event::Approved { approval } => self.approval = Some(approval.clone()),
-            Event::Prepared { report, evidence } => {
-                self.preflight = Some(report.clone());
-                self.evidence = Some((**evidence).clone());
-            }
-            Event::Intended | Event::Applied { .. } | Event::Checked { .. } | Event::AttemptEnded { .. } => {
-                self.advance_attempt(event, at)?;
-            }
-            Event::Paged { reason, text } => {
-                let count = self.page.as_ref().map_or(0, |page| page.count) + 1;
-                self.page = Some(Page { reason: *reason, text: text.clone(), sent_at: at, count });
-                self.next += 1;
-            }
-            Event::Acknowledged { by } => self.acknowledged = Some((at, by.clone())),
-            Event::Vetoed { by, why } => self.vetoed = Some((at, by.clone(), why.clone())),
-            Event::Quiet { quiet } => {
-                self.quiet_since = if *quiet { self.quiet_since.or(Some(at)) } else { None };
-                self.heard_at = at;
-            }
-            Event::Told { message, delivery } => self.told(message, delivery, at),
-            Event::Noted { text } => self.note(at, text.clone()),
-        }
-        Ok(())
-    }
-
-    fn join(&mut self, member: &Member) {
-        self.quiet_since = None;
-        self.heard_at = self.heard_at.max(member.received_at);
-        let key = member.alert.occurrence().to_string();
-        match self.members.get_mut(&key) {
-            Some(known) => {
-                known.alert = member.alert.clone();
-                known.resolved_at = None;
-                known.truncated |= member.truncated;
-                if known.onset.at.is_err() {
-                    known.onset = member.onset.clone();
-                }
-            }
-            None => {
-                self.members.insert(key, member.clone());
-            }
-        }
-    }
-
-    fn enter(&mut self, to: &Phase) -> Result<(), IllegalEvent> {
-        let from_open = self.is_open();
-        let possible = match to {
-            Phase::Settling { .. } => false,
-            Phase::Executing { .. } => matches!(self.phase, Phase::Redeciding { .. } | Phase::Executing { .. }),
-            Phase::Redeciding { .. } => {
-                matches!(self.phase, Phase::Preparing { .. } | Phase::Redeciding { .. } | Phase::Executing { .. })
-            }
-            Phase::Closed { .. } => from_open && !matches!(self.phase, Phase::Executing { .. }),
-            _ => from_open,
-        };
-        if !possible {
-            return Err(self.illegal(to.as_str()));
-        }
-        self.phase = to.clone();
-        self.asked = None;
-        self.retry = None;
-        Ok(())
-    }
-
-    fn advance_attempt(&mut self, event: &Event, at: Time) -> Result<(), IllegalEvent> {
-        if let Event::Intended = event {
-            let Some(plan) = self.plan.clone() else { return Err(self.illegal("intended without a plan")) };
-            // A second intent for the same plan is the same attempt: a guard failed before anything was written.
-            if self.attempts.last().is_none_or(|last| last.ended.is_some() || last.plan.hash() != plan.hash()) {
-                self.attempts.push(Attempt {
-                    plan,
-                    intended_at: at,
-                    applied: None,
-                    rolled_back_at: None,
-                    holds_since: None,
-                    tail_until: None,
-                    checks: BTreeMap::new(),
-                    ended: None,
-                });
-            }
-            return Ok(());
-        }
-        let illegal = self.illegal("attempt event without an attempt");
-        let Some(attempt) = self.attempts.last_mut() else { return Err(illegal) };
-        match event {
-            Event::Applied { applied } => attempt.applied = Some(applied.clone()),
-            Event::Checked { checks, rolled_back, holds_since, tail_until } => {
-                attempt.checks.clone_from(checks);
-                attempt.holds_since = *holds_since;
-                attempt.tail_until = attempt.tail_until.or(*tail_until);
-                if *rolled_back {
-                    attempt.rolled_back_at = attempt.rolled_back_at.or(Some(at));
-                }
-            }
-            Event::AttemptEnded { reason } => attempt.ended = Some((at, *reason)),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn told(&mut self, message: &str, delivery: &Delivery, at: Time) {
-        for channel in &delivery.delivered {
-            self.note(at, format!("message {message}: delivered by {channel}"));
-        }
-        for (channel, why) in &delivery.failed {
-            self.note(at, format!("message {message}: not delivered by {channel}: {why}"));
-        }
-    }
-
-    fn note(&mut self, at: Time, text: String) {
-        if self.notes.len() < NOTES {
-            self.notes.push(Note { at, text });
-        }
-    }
-
-    fn illegal(&self, event: &'static str) -> IllegalEvent {
-        IllegalEvent { incident: self.id.clone(), phase: self.phase.as_str(), event }
     }
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::book::{Book, Pending, Seen};
 use super::draft::Draft;
 use super::effect::{Context, Effect, Heard, Step};
-use super::incident::{Event, Incident, Lane, Member, Phase};
+use super::incident::{Incident, Lane, Member, Phase};
 use super::ledger;
 use super::limits::backoff;
 use super::locate;
 use super::observation::Purpose;
+use super::transition::Event;
 use crate::journal::record::{Record, Stamped};
 use crate::model::{
     Alert, AlertStatus, Digest, IncidentId, Notification, Onset, Resolution, Time, Unknown, UnknownKind, Workload,
@@ -300,7 +301,7 @@ fn new_incident(
     };
     let name = target.as_ref().map_or_else(String::new, |target| format!("{target} {}", target.uid));
     Incident {
-        id: IncidentId::derive(&[lane.key(), &policy, &name, digest, &occurrence]),
+        id: IncidentId::derive(&[&lane.key(), &policy, &name, digest, &occurrence]),
         lane,
         paging: ctx.policies.get(&policy).and_then(|policy| policy.paging),
         policy,

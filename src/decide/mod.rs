@@ -10,7 +10,7 @@ mod events;
 mod fold;
 pub mod incident;
 mod intake;
-mod ledger;
+pub mod ledger;
 mod life;
 pub mod limits;
 mod locate;
@@ -24,6 +24,7 @@ mod request;
 mod scope;
 mod step;
 mod tell;
+pub mod transition;
 pub mod verdict;
 
 pub use step::{step, wake_at};

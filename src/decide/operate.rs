@@ -4,8 +4,9 @@ use super::book::{Book, Pause};
 use super::draft::Draft;
 use super::effect::{Context, Step};
 use super::events;
-use super::incident::{Approval, Event, Incident, Phase};
+use super::incident::{Approval, Incident, Phase};
 use super::life;
+use super::transition::Event;
 use crate::journal::record::{Record, Stamped};
 use crate::model::{Brake, IncidentId, Mode, Moment, Operation, PlanHash, Reason, Time};
 

@@ -113,7 +113,7 @@ impl IncidentScope<'_> {
             _ => {
                 let flaps = history
                     .damping
-                    .get(self.incident.lane.key())
+                    .get(&self.incident.lane.key())
                     .map_or(0, |damping| damping.flaps.iter().flatten().filter(|at| self.now.since(**at) <= day).count());
                 Ok(Value::Double(f64::from(u32::try_from(flaps).unwrap_or(u32::MAX))))
             }

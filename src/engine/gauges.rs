@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::decide::book::Book;
 use crate::decide::effect::Heard;
-use crate::decide::incident::{Event, Incident, Phase};
+use crate::decide::incident::{Incident, Phase};
 use crate::decide::report::Figures;
+use crate::decide::transition::Event;
 use crate::journal::record::{Record, Stamped};
 use crate::metrics::{ActionResult, AlertResult, Figure, Metrics};
 use crate::model::{AlertStatus, Brake, Reason, Source};

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decide::book::{Pause, Pending, Seen};
-use crate::decide::incident::Event;
+use crate::decide::transition::Event;
 use crate::model::{IncidentId, Time, WatchEvent, Workload};
 
 /// The version that this program writes, and the newest that it reads.

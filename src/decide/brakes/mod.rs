@@ -3,15 +3,19 @@
 mod budget;
 mod cooldown;
 mod fit_target;
+#[cfg(test)]
+mod fixture;
 mod flapping;
 mod human_active;
 mod owner;
+mod past;
 mod paused;
 mod permission;
 mod quiet_start;
 mod recent_change;
 mod stale_facts;
 mod truncated;
+mod words;
 
 pub use fit_target::choose as choose_release;
 pub use recent_change::{Change, change};
@@ -97,4 +101,47 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
         return Judgement { grip: Grip::Overridden, ..judgement };
     }
     judgement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::World;
+    use super::*;
+    use crate::policy::types::Setting;
+
+    #[test]
+    fn the_fixture_lets_every_brake_go() {
+        let world = World::new();
+        let judgements = judge_all(&world.scene());
+        assert_eq!(judgements.iter().map(|j| j.brake).collect::<Vec<_>>(), Brake::ALL);
+        for judgement in judgements {
+            assert_eq!(judgement.grip, Grip::Free, "{}: {}", judgement.brake, judgement.because);
+        }
+    }
+
+    #[test]
+    fn with_nothing_known_every_brake_that_needs_it_holds() {
+        let mut world = World::new();
+        world.forget();
+        world.lose_workload();
+        world.lose_onset();
+        world.incident.target = None;
+        world.observation.watch_heard_at = None;
+        for judgement in judge_all(&world.scene()) {
+            // A cut notification is known to us or it was not cut.
+            assert!(judgement.holds() || judgement.brake == Brake::Truncated, "{}", judgement.brake);
+        }
+    }
+
+    #[test]
+    fn switched_off_and_overridden_are_said() {
+        let mut world = World::new();
+        world.incident.vetoed = Some((world.now, "ann".to_owned(), "no".to_owned()));
+        world.policy.brakes.owner = Setting::Disabled("plain everywhere".to_owned());
+        let names = ["human_active".to_owned(), "cooldown".to_owned()];
+        let scene = Scene { overrides: &names, ..world.scene() };
+        assert_eq!(judge(Brake::HumanActive, &scene).grip, Grip::Overridden);
+        assert_eq!(judge(Brake::Cooldown, &scene).grip, Grip::Free);
+        assert_eq!(judge(Brake::Owner, &scene).grip, Grip::Off("plain everywhere".to_owned()));
+    }
 }

@@ -1,9 +1,119 @@
-//! `quiet_start`: not judged yet; until it is, it is blind and holds.
+//! `quiet_start`: what began while we did not look is for people. We would be guessing what happened in between.
 
 use super::Scene;
+use super::words::{clock, span};
+use crate::decide::book::History;
 use crate::decide::decision::Judgement;
-use crate::model::Brake;
+use crate::model::{Brake, Time};
 
-pub(super) fn judge(_scene: &Scene<'_>) -> Judgement {
-    Judgement::blind(Brake::QuietStart, "not judged yet")
+pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
+    const BRAKE: Brake = Brake::QuietStart;
+    let onset = match scene.incident.onset() {
+        Ok(at) => at,
+        Err(why) => return Judgement::blind(BRAKE, format!("when the trouble began is not known: {why}")),
+    };
+    let Some(history) = scene.history() else {
+        return Judgement::blind(BRAKE, "nothing is remembered of this target");
+    };
+    let began = format!("onset {}", clock(onset, scene.now));
+    if let Some(longest) = scene.policy.brakes.quiet_start.on() {
+        // An incident that we knew before the gap goes on: its facts were taken while we looked.
+        let hidden =
+            |gap: &&crate::decide::book::Gap| gap.length() > *longest && gap.to > onset && scene.incident.opened_at >= gap.to;
+        if let Some(gap) = scene.book.gaps.iter().rev().find(hidden) {
+            let (to, most) = (clock(gap.to, scene.now), span(*longest));
+            let length = gap.from.map_or_else(|| "since ever".to_owned(), |from| format!("for {}", span(gap.to.since(from))));
+            let because = format!("{began} lies before {to}, until when we saw nothing {length}; {most} are allowed");
+            return Judgement::held(BRAKE, because);
+        }
+    }
+    if let Some(why) = uncovered(scene, history, onset) {
+        return Judgement::held(BRAKE, format!("{began} is not covered by the target's revision history: {why}"));
+    }
+    Judgement::free(BRAKE, format!("{began} lies in a time that we watched"))
+}
+
+/// Why nobody can say what ran at the onset, if so.
+fn uncovered(scene: &Scene<'_>, history: &History, onset: Time) -> Option<String> {
+    let watched = history.at(onset).is_some_and(|release| release.watched);
+    match history.watched_since {
+        Some(since) if since <= onset || watched || scene.incident.opened_at < since => None,
+        Some(since) => Some(format!("it is watched since {}", clock(since, scene.now))),
+        None => Some("it was never watched".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{World, hours, minutes};
+    use super::*;
+    use crate::decide::book::Gap;
+    use crate::decide::decision::Grip;
+
+    type Case = (&'static str, fn(&mut World), Grip, &'static str);
+
+    #[test]
+    fn holds_where_we_did_not_look() {
+        let cases: &[Case] = &[
+            ("watched", |_| {}, Grip::Free, "onset 09:14:00Z lies in a time that we watched"),
+            (
+                "onset in a gap",
+                |w| gap(w, Some(15), 9),
+                Grip::Held,
+                "before 09:15:00Z, until when we saw nothing for 6m; 5m are allowed",
+            ),
+            (
+                "onset before a gap",
+                |w| {
+                    w.onset(w.now - minutes(30));
+                    gap(w, Some(25), 9);
+                },
+                Grip::Held,
+                "for 16m",
+            ),
+            ("the first start", |w| gap(w, None, 9), Grip::Held, "since ever"),
+            ("a gap that is short enough", |w| gap(w, Some(14), 9), Grip::Free, "watched"),
+            ("a gap before the onset", |w| gap(w, Some(60), 10), Grip::Free, "watched"),
+            ("an incident that we knew", |w| gap(w, Some(15), 7), Grip::Free, "watched"),
+            ("watched later, re-learned", |w| late(w, 9, false), Grip::Held, "it is watched since 09:15:00Z"),
+            ("watched later, known from before", |w| late(w, 9, true), Grip::Free, "watched"),
+            ("watched later, incident known", |w| late(w, 7, false), Grip::Free, "watched"),
+            ("never watched", |w| w.history().watched_since = None, Grip::Held, "never watched"),
+            (
+                "nothing so old",
+                |w| {
+                    w.onset(w.now - hours(100));
+                },
+                Grip::Held,
+                "watched since 2026-02-27T09:24:00Z",
+            ),
+        ];
+        for (name, spoil, grip, words) in cases {
+            let mut world = World::new();
+            spoil(&mut world);
+            let judgement = judge(&world.scene());
+            assert_eq!(judgement.grip, *grip, "{name}: {}", judgement.because);
+            assert!(judgement.because.contains(words), "{name}: {}", judgement.because);
+        }
+    }
+
+    #[test]
+    fn holds_when_blind() {
+        for spoil in [World::lose_onset as fn(&mut World), World::forget] {
+            let mut world = World::new();
+            spoil(&mut world);
+            assert_eq!(judge(&world.scene()).grip, Grip::Blind);
+        }
+    }
+
+    fn gap(world: &mut World, from: Option<u64>, to: u64) {
+        let gap = Gap { from: from.map(|m| world.ago(minutes(m))), to: world.ago(minutes(to)) };
+        world.book.gaps.push(gap);
+    }
+
+    fn late(world: &mut World, since: u64, watched: bool) {
+        let at = world.ago(minutes(since));
+        world.history().watched_since = Some(at);
+        world.history().releases.iter_mut().for_each(|release| release.watched = watched);
+    }
 }

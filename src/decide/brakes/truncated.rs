@@ -1,9 +1,66 @@
-//! `truncated`: not judged yet; until it is, it is blind and holds.
+//! `truncated`: from a notification that was cut nobody can conclude what does not fire.
 
 use super::Scene;
 use crate::decide::decision::Judgement;
 use crate::model::Brake;
+use crate::policy::types::Rule;
 
-pub(super) fn judge(_scene: &Scene<'_>) -> Judgement {
-    Judgement::blind(Brake::Truncated, "not judged yet")
+pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
+    verdict(scene.incident.truncated(), draws_on_absence(scene.rule), &scene.rule.name)
+}
+
+fn verdict(cut: bool, absence: bool, rule: &str) -> Judgement {
+    const BRAKE: Brake = Brake::Truncated;
+    match (cut, absence) {
+        (true, true) => Judgement::held(BRAKE, format!("a notification was cut, and {rule} draws on which other alerts fire")),
+        (true, false) => Judgement::free(BRAKE, format!("a notification was cut, but {rule} draws on no absence")),
+        (false, _) => Judgement::free(BRAKE, "no notification was cut"),
+    }
+}
+
+/// Whether the rule may hold because an alert is *not* there. Matchers look at one alert each; conditions may look at all.
+fn draws_on_absence(rule: &Rule) -> bool {
+    rule.condition.as_ref().is_some_and(|condition| condition.parts().iter().any(|part| mentions_alerts(part.source())))
+}
+
+/// Whether a condition's text names the list of alerts. Too often is safe, so strings and comments are not told apart.
+fn mentions_alerts(source: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    source.split(|c| !word(c)).any(|name| matches!(name, "firing" | "alerts"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::World;
+    use super::*;
+    use crate::decide::decision::Grip;
+
+    #[test]
+    fn holds_when_a_cut_list_is_drawn_on() {
+        for (cut, absence, grip) in
+            [(false, false, Grip::Free), (false, true, Grip::Free), (true, false, Grip::Free), (true, true, Grip::Held)]
+        {
+            assert_eq!(verdict(cut, absence, "rule 1").grip, grip, "{cut} {absence}");
+        }
+    }
+
+    #[test]
+    fn knows_conditions_that_look_at_all_alerts() {
+        for (source, looks) in [
+            ("!firing('alertname = \"Deploying\"')", true),
+            ("alerts.exists(a, a.labels.x == '1')", true),
+            ("facts.errors > 0.5", false),
+            ("alert.name == 'x'", false),
+        ] {
+            assert_eq!(mentions_alerts(source), looks, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_rule_without_conditions_draws_on_nothing() {
+        let mut world = World::new();
+        world.member().truncated = true;
+        assert_eq!(judge(&world.scene()).grip, Grip::Free);
+        assert!(judge(&world.scene()).because.contains("was cut"));
+    }
 }

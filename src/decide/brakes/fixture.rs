@@ -1,0 +1,311 @@
+//! A scene in which every brake lets go, for tests to spoil one thing at a time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Scene;
+use crate::decide::book::{Book, History, PastRollback, Release};
+use crate::decide::incident::{Incident, Lane, Member, Phase};
+use crate::decide::limits::Limits;
+use crate::decide::observation::{Answer, Observation};
+use crate::decide::presence::Presence;
+use crate::model::{
+    Alert, AlertStatus, AlertmanagerView, Digest, Fact, Fingerprint, IncidentId, Labels, Mode, Number, Onset, Owner,
+    ReplicaSetSeen, Replicas, Resolution, Strategy, TargetId, TargetRef, Time, Unknown, UnknownKind, Workload, Write,
+};
+use crate::policy::types::{
+    BrakeSettings, FactSpec, Floor, Place, Policy, Rule, Setting, TargetPattern, TargetRule, VerdictRule,
+};
+
+/// Minutes.
+pub(super) fn minutes(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
+}
+
+/// Hours.
+pub(super) fn hours(n: u64) -> Duration {
+    minutes(60 * n)
+}
+
+/// A digest of 64 times that letter.
+pub(super) fn digest(letter: &str) -> Digest {
+    Digest(format!("v1:{}", letter.repeat(64)))
+}
+
+/// Why something is unknown.
+pub(super) fn unreachable() -> Unknown {
+    Unknown::new(UnknownKind::Unreachable, "connection refused")
+}
+
+/// Everything that a scene borrows from.
+///
+/// `good` (`web:1`) ran for two days until `bad` (`web:2`) was written 20 min ago and landed 18 min ago; the alert's condition
+/// began 10 min ago and the incident was opened 8 min ago.
+pub(super) struct World {
+    pub(super) book: Book,
+    pub(super) incident: Incident,
+    pub(super) policy: Policy,
+    pub(super) rule: Rule,
+    pub(super) mode: Mode,
+    pub(super) may_drop: bool,
+    pub(super) observation: Observation,
+    pub(super) presence: Presence,
+    pub(super) read: Vec<String>,
+    pub(super) limits: Limits,
+    pub(super) now: Time,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let now = Time::parse("2026-03-02T09:24:00Z").expect("a time");
+        let target = TargetId { at: TargetRef::deployment("shop", "web").expect("valid names"), uid: "u1".to_owned() };
+        let mut book = Book::default();
+        book.targets.insert(target.at.to_string(), history(now));
+        Self {
+            book,
+            incident: incident(&target, now),
+            policy: policy(),
+            rule: rule(),
+            mode: Mode::Enforce,
+            may_drop: false,
+            observation: observation(&target, now),
+            presence: Presence::Firing,
+            read: vec!["errors".to_owned()],
+            limits: Limits::default(),
+            now,
+        }
+    }
+
+    pub(super) fn scene(&self) -> Scene<'_> {
+        Scene {
+            book: &self.book,
+            incident: &self.incident,
+            policy: &self.policy,
+            rule: &self.rule,
+            mode: self.mode,
+            may_drop: self.may_drop,
+            observation: &self.observation,
+            presence: &self.presence,
+            read: &self.read,
+            overrides: &[],
+            limits: &self.limits,
+            now: self.now,
+        }
+    }
+
+    pub(super) fn ago(&self, span: Duration) -> Time {
+        self.now - span
+    }
+
+    pub(super) fn history(&mut self) -> &mut History {
+        self.book.targets.values_mut().next().expect("the fixture has one")
+    }
+
+    pub(super) fn release(&mut self, letter: &str) -> &mut Release {
+        self.history().releases.iter_mut().find(|r| r.digest == digest(letter)).expect("the fixture has it")
+    }
+
+    pub(super) fn workload(&mut self) -> &mut Workload {
+        match self.observation.workload.as_mut() {
+            Some(Resolution::Found { workload }) => workload,
+            _ => panic!("the fixture has one"),
+        }
+    }
+
+    pub(super) fn member(&mut self) -> &mut Member {
+        self.incident.members.values_mut().next().expect("the fixture has one")
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.book.targets.clear();
+    }
+
+    pub(super) fn lose_workload(&mut self) {
+        self.observation.workload = Some(Resolution::Unknown { why: unreachable() });
+    }
+
+    pub(super) fn lose_onset(&mut self) {
+        self.member().onset.at = Err(unreachable());
+    }
+
+    pub(super) fn onset(&mut self, at: Time) {
+        self.member().onset.at = Ok(at);
+    }
+}
+
+/// A release that was available for `healthy` until `last` ago.
+pub(super) fn release(letter: &str, now: Time, since: Duration, healthy: Duration, last: Duration) -> Release {
+    Release {
+        digest: digest(letter),
+        images: vec![format!("web:{letter}")],
+        image_digests: BTreeMap::new(),
+        replica_set: Some(format!("web-{letter}")),
+        live_since: now - since,
+        landed_at: Some(now - since + minutes(2)),
+        available_since: None,
+        healthy,
+        last_available: Some(now - last),
+        watched: true,
+        by: Some("ci".to_owned()),
+        by_us: false,
+        bad: None,
+        alerts: BTreeMap::new(),
+    }
+}
+
+/// A ReplicaSet of a release.
+pub(super) fn replica_set(letter: &str, revision: u64, created_at: Time, desired: i32) -> ReplicaSetSeen {
+    ReplicaSetSeen {
+        name: format!("web-{letter}"),
+        uid: format!("rs-{letter}"),
+        digest: digest(letter),
+        revision,
+        created_at,
+        desired,
+        available: desired,
+        images: vec![format!("web:{letter}")],
+        image_digests: BTreeMap::new(),
+        data_barrier: None,
+    }
+}
+
+/// A rollback of the fixture's target by that incident, or by a person.
+pub(super) fn rollback(lane: &str, incident: Option<&str>, at: Time, ended_at: Option<Time>) -> PastRollback {
+    PastRollback {
+        lane: lane.to_owned(),
+        incident: incident.map(|id| IncidentId(id.to_owned())),
+        from: digest("f"),
+        to: digest("a"),
+        at,
+        ended_at,
+    }
+}
+
+fn history(now: Time) -> History {
+    let mut bad = release("b", now, minutes(20), Duration::ZERO, Duration::ZERO);
+    bad.available_since = bad.landed_at;
+    History {
+        uid: "u1".to_owned(),
+        watched_since: Some(now - hours(72)),
+        releases: vec![release("a", now, hours(48), hours(47), minutes(20)), bad],
+        ..History::default()
+    }
+}
+
+fn incident(target: &TargetId, now: Time) -> Incident {
+    let labels: Labels = [("alertname", "HighErrors")].iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let alert = Alert {
+        fingerprint: Fingerprint(7),
+        status: AlertStatus::Firing,
+        labels,
+        annotations: Labels::new(),
+        starts_at: now - minutes(9),
+        ends_at: None,
+        generator_url: String::new(),
+    };
+    let onset = Onset { at: Ok(now - minutes(10)), source: "ALERTS_FOR_STATE".to_owned() };
+    let key = alert.occurrence().to_string();
+    let member = Member { alert, received_at: now - minutes(8), onset, resolved_at: None, truncated: false };
+    Incident {
+        id: IncidentId("i1".to_owned()),
+        lane: Lane::Live,
+        policy: "web".to_owned(),
+        paging: None,
+        target: Some(target.clone()),
+        unresolved: None,
+        release: Some(digest("b")),
+        opened_at: now - minutes(8),
+        members: BTreeMap::from([(key, member)]),
+        phase: Phase::Deciding { since: now },
+        asked: None,
+        retry: None,
+        wanted: Vec::new(),
+        decision: None,
+        plan: None,
+        approval: None,
+        preflight: None,
+        evidence: None,
+        attempts: Vec::new(),
+        page: None,
+        acknowledged: None,
+        vetoed: None,
+        quiet_since: None,
+        heard_at: now,
+        change_landed_at: None,
+        decided_at: None,
+        next: 0,
+        notes: Vec::new(),
+    }
+}
+
+fn policy() -> Policy {
+    let floor = Some(Floor { promql: "traffic".to_owned(), at_least: 1.0 });
+    Policy {
+        name: "web".to_owned(),
+        place: Place::default(),
+        owner: None,
+        matchers: Vec::new(),
+        mode: Mode::Enforce,
+        paging: None,
+        targets: vec![TargetPattern("shop/*".to_owned())],
+        settle: Duration::ZERO,
+        target: TargetRule::Auto,
+        facts: BTreeMap::from([("errors".to_owned(), FactSpec { promql: "errors".to_owned(), floor })]),
+        decide: Vec::new(),
+        brakes: BrakeSettings::default(),
+        labels: Labels::new(),
+    }
+}
+
+fn rule() -> Rule {
+    Rule {
+        name: "rule 1".to_owned(),
+        place: Place::default(),
+        matchers: Vec::new(),
+        condition: None,
+        mode: None,
+        tell: Vec::new(),
+        verdict: VerdictRule::Rollback { levels: vec!["undo".to_owned()] },
+    }
+}
+
+fn observation(target: &TargetId, now: Time) -> Observation {
+    let number = |value| Number::new(value).expect("finite");
+    let answer =
+        Answer { value: Fact::known(number(0.2), now, "prometheus"), floor: Some(Fact::known(number(10.0), now, "prometheus")) };
+    Observation {
+        at: now,
+        workload: Some(Resolution::Found { workload: Box::new(workload(target, now)) }),
+        alerts: AlertmanagerView { peers: Vec::new(), evaluated_at: Fact::known(now, now, "prometheus") },
+        values: BTreeMap::from([("errors".to_owned(), answer)]),
+        watch_heard_at: Some(now),
+        rollout: None,
+        http: Vec::new(),
+        tail: None,
+    }
+}
+
+pub(super) fn workload(target: &TargetId, now: Time) -> Workload {
+    let write = Write { manager: "ci".to_owned(), at: now - minutes(20), template: true };
+    Workload {
+        id: target.clone(),
+        generation: 2,
+        observed_generation: 2,
+        replicas: Replicas { desired: 3, total: 3, updated: 3, available: 3 },
+        paused: false,
+        strategy: Strategy::Rolling,
+        release: digest("b"),
+        images: vec!["web:b".to_owned()],
+        landed_at: Some(now - minutes(18)),
+        owner: Owner::Plain,
+        pause: None,
+        writes: vec![write],
+        last_rollback: None,
+        replica_sets: vec![replica_set("a", 1, now - hours(48), 0), replica_set("b", 2, now - minutes(20), 3)],
+    }
+}
+
+/// A setting switched on.
+pub(super) fn on<T>(numbers: T) -> Setting<T> {
+    Setting::On(numbers)
+}
