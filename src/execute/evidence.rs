@@ -19,9 +19,9 @@ use crate::model::{Evidence, Plan, template};
 /// For everything together.
 const BUDGET: Duration = Duration::from_secs(5);
 /// What one request of it may take, so that the others' answers are not lost with it.
-const ONE_REQUEST: Duration = Duration::from_millis(1_500);
+pub(super) const ONE_REQUEST: Duration = Duration::from_millis(1_500);
 /// The longest section, in bytes.
-const SECTION_BYTES: usize = 64 * 1024;
+const SECTION_BYTES: usize = 32 * 1024;
 /// Pods and events that are described.
 const LINES: usize = 50;
 /// Pods whose events and logs are read.
@@ -51,12 +51,15 @@ impl ClusterWriter {
         let all_pods = pods.as_ref().map(|pods| items(pods, "/items")).unwrap_or_default();
         let of_leaving = |pod: &&Value| controller(pod).is_some_and(|(.., uid)| leaving.contains(uid));
         let worst = worst_first(all_pods.iter().filter(of_leaving).collect());
-        note(&mut evidence, "replica sets", sets.as_ref().map(|_| describe_sets(plan, &own_sets)));
+        match &sets {
+            Ok(_) => put_own(&mut evidence, "replica sets", describe_sets(plan, &own_sets)),
+            Err(failure) => evidence.missing.push(format!("replica sets: {}", failure.text())),
+        }
         note(&mut evidence, "pods", pods.as_ref().map(|_| describe_pods(&worst)));
         let before = deployment.pointer("/spec/template");
         let after = own_sets.iter().find(|set| digest_of(set) == plan.to.digest).and_then(|set| set.pointer("/spec/template"));
         match (before, after) {
-            (Some(before), Some(after)) => put(&mut evidence, "template diff", &diff(before, after)),
+            (Some(before), Some(after)) => put_own(&mut evidence, "template diff", diff(before, after)),
             _ => evidence.missing.push("template diff: the ReplicaSet to go to was not read".to_owned()),
         }
         let about: Vec<&str> = std::iter::once(plan.target.uid.as_str())
@@ -131,16 +134,32 @@ fn note(evidence: &mut Evidence, name: &str, section: Result<String, &Failure>) 
     }
 }
 
-/// Every section is redacted and bounded here, whatever it comes from.
+/// Text from outside is redacted and bounded here; of logs, the end is kept.
 fn put(evidence: &mut Evidence, name: &str, text: &str) {
     let redacted = redact(text);
-    let mut kept = truncated(&redacted, SECTION_BYTES).to_owned();
-    if kept.len() < redacted.len() {
-        kept.push_str("\n[cut]");
+    let kept = match redacted.len() > SECTION_BYTES {
+        true if name.starts_with("logs ") => format!("[cut]\n{}", last_bytes(&redacted, SECTION_BYTES)),
+        true => format!("{}\n[cut]", truncated(&redacted, SECTION_BYTES)),
+        false => redacted,
+    };
+    put_own(evidence, name, kept);
+}
+
+/// Text of our own making, which holds no values: redacting would only take names out of it.
+fn put_own(evidence: &mut Evidence, name: &str, text: String) {
+    if !text.is_empty() {
+        evidence.sections.insert(name.to_owned(), text);
     }
-    if !kept.is_empty() {
-        evidence.sections.insert(name.to_owned(), kept);
+}
+
+/// At most the last `limit` bytes, from the beginning of a line where there is one.
+fn last_bytes(text: &str, limit: usize) -> &str {
+    let mut start = text.len().saturating_sub(limit);
+    while !text.is_char_boundary(start) {
+        start += 1;
     }
+    let end = &text[start..];
+    end.split_once('\n').map_or(end, |(_, lines)| lines)
 }
 
 fn describe_target(deployment: &Value) -> String {
@@ -248,4 +267,25 @@ fn describe_events(events: &[Value]) -> String {
     lines.sort_unstable_by(|a, b| b.cmp(a));
     lines.truncate(LINES);
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_and_the_beginning_of_anything_else_is_kept() {
+        let long: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
+        let mut evidence = Evidence::default();
+        put(&mut evidence, "logs web/app", &long);
+        put(&mut evidence, "pods", &long);
+        put(&mut evidence, "events", "");
+        assert!(
+            evidence.sections["logs web/app"].ends_with("line 9999\n")
+                && evidence.sections["logs web/app"].starts_with("[cut]\nline ")
+        );
+        assert!(evidence.sections["pods"].starts_with("line 0\n") && evidence.sections["pods"].ends_with("[cut]"));
+        assert!(evidence.sections.values().all(|text| text.len() < SECTION_BYTES + 10));
+        assert!(!evidence.sections.contains_key("events"));
+    }
 }

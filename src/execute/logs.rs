@@ -4,12 +4,13 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::ask::{self, Failure};
+use super::evidence::ONE_REQUEST;
 use super::writer::{ClusterWriter, owned};
 use crate::model::Plan;
 use crate::model::manifest::{count, items};
 
 /// Containers of a pod whose logs are read.
-const CONTAINERS: usize = 3;
+const CONTAINERS: usize = 2;
 /// Lines and bytes of one log.
 const TAIL: &str = "tailLines=200&limitBytes=262144";
 
@@ -33,7 +34,8 @@ impl ClusterWriter {
         let read = wanted.map(|(pod, container, previous)| async move {
             let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log?container={container}&previous={previous}&{TAIL}");
             let section = format!("logs {pod}/{container}{}", if previous { " (previous)" } else { "" });
-            (section, ask::get_text(&self.reads, &path).await)
+            let log = tokio::time::timeout(ONE_REQUEST, ask::get_text(&self.reads, &path)).await;
+            (section, log.unwrap_or_else(|_| Err(Failure::Doubtful("no answer in time".to_owned()))))
         });
         let mut sections = Vec::new();
         let mut missing = Vec::new();
