@@ -134,11 +134,13 @@ pub(super) struct Raised {
     message: String,
     expected: Option<String>,
     help: Option<String>,
+    /// That something is missing there; not worth saying where an unknown key stands that was meant to be it.
+    missing_in: Option<At>,
 }
 
 impl Raised {
     pub(super) fn error(code: &'static str, at: At, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, at, message: message.into(), expected: None, help: None }
+        Self { severity: Severity::Error, code, at, message: message.into(), expected: None, help: None, missing_in: None }
     }
 
     pub(super) fn warning(code: &'static str, at: At, message: impl Into<String>) -> Self {
@@ -158,6 +160,12 @@ impl Raised {
     }
 
     #[must_use]
+    pub(super) fn missing_in(mut self, holder: At) -> Self {
+        self.missing_in = Some(holder);
+        self
+    }
+
+    #[must_use]
     pub(super) fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
         self
@@ -171,6 +179,8 @@ pub(super) struct Sink {
     counts: RefCell<BTreeMap<u32, usize>>,
     /// A mistake in a default is found once for each policy that has it.
     seen: RefCell<BTreeSet<(u32, u32, u32, String)>>,
+    /// The maps that hold an unknown key.
+    blamed: RefCell<BTreeSet<(u32, u32)>>,
 }
 
 /// Of one file this many problems are shown: more would hide what matters.
@@ -179,6 +189,9 @@ const MAX_PER_FILE: usize = 200;
 impl Sink {
     pub(super) fn raise(&self, raised: Raised) {
         let At { file, start, end, .. } = raised.at;
+        if raised.missing_in.is_some_and(|holder| self.blamed.borrow().contains(&(holder.file, holder.start))) {
+            return;
+        }
         let mut counts = self.counts.borrow_mut();
         let is_full = counts.get(&file).is_some_and(|count| *count > MAX_PER_FILE);
         if !is_full && !self.seen.borrow_mut().insert((file, start, end, raised.message.clone())) {
@@ -189,6 +202,11 @@ impl Sink {
         if *count <= MAX_PER_FILE {
             self.raised.borrow_mut().push(raised);
         }
+    }
+
+    /// Notes that the map there holds an unknown key: what is missing in it is not reported.
+    pub(super) fn blame(&self, holder: At) {
+        self.blamed.borrow_mut().insert((holder.file, holder.start));
     }
 
     /// How many were raised of one file.
@@ -216,7 +234,7 @@ impl Sink {
 }
 
 fn place(raised: Raised, sources: &Sources<'_>) -> Diagnostic {
-    let Raised { severity, code, at, message, expected, help } = raised;
+    let Raised { severity, code, at, message, expected, help, .. } = raised;
     let spot = sources.spot(at);
     Diagnostic {
         severity,

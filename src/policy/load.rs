@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::defaults;
 use super::diagnostic::{Diagnostic, Raised, Sink};
-use super::lower;
+use super::lower::{self, Given};
 use super::source::{At, Sources};
 use super::syntax::{self, File};
 use super::types::{Place, Policies, VerdictRule};
@@ -41,15 +41,26 @@ pub fn load(files: &[SourceFile], cluster_named: bool) -> Result<Loaded, Vec<Dia
     files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
     let sources = Sources::new(files.iter().map(|file| (file.path.as_str(), file.bytes.as_slice())));
     let sink = Sink::default();
+    let mut are_all_read = true;
     let mut trees: Vec<(&str, Option<Node<'_>>)> = Vec::with_capacity(files.len());
     for (number, file) in (0_u32..).zip(&files) {
-        trees.push((&file.path, read(number, file, &sink)));
+        let before = sink.count(number);
+        let tree = yaml::read(number, &file.bytes, &sink).filter(|tree| !matches!(tree.content, yaml::Content::Null));
+        if tree.is_none() {
+            let is_empty = sink.count(number) == before;
+            are_all_read &= is_empty;
+            empty_file(number, is_empty, &sink);
+        }
+        trees.push((&file.path, tree));
     }
     let procedure_defaults = defaults::apply(&mut trees);
     let context = Context { sink: &sink, refused: syntax::refused };
-    let written: Vec<File> =
-        trees.iter().map(|(_, tree)| tree.as_ref().and_then(|tree| yaml::from_node(tree, context)).unwrap_or_default()).collect();
-    let mut policies = lower::lower(&written, &procedure_defaults, &sink, &sources, cluster_named);
+    let written: Vec<File> = trees
+        .iter()
+        .map(|(_, tree)| tree.as_ref().and_then(|tree| yaml::from_node(tree, context)).unwrap_or_default())
+        .collect();
+    let given = Given { sink: &sink, sources: &sources, defaults: &procedure_defaults, cluster_named, are_all_read };
+    let mut policies = lower::lower(&written, &given);
     let diagnostics = sink.finish(&sources);
     if diagnostics.iter().any(Diagnostic::is_error) {
         return Err(diagnostics);
@@ -58,15 +69,12 @@ pub fn load(files: &[SourceFile], cluster_named: bool) -> Result<Loaded, Vec<Dia
     Ok(Loaded { policies, warnings: diagnostics })
 }
 
-/// Nothing where the file holds nothing: that is worth a look, but no error.
-fn read<'a>(number: u32, file: &'a SourceFile, sink: &Sink) -> Option<Node<'a>> {
-    let before = sink.count(number);
-    let tree = yaml::read(number, &file.bytes, sink).filter(|tree| !matches!(tree.content, yaml::Content::Null));
-    if tree.is_none() && sink.count(number) == before {
+/// That is worth a look, but no error.
+fn empty_file(number: u32, is_empty: bool, sink: &Sink) {
+    if is_empty {
         let at = At { file: number, ..At::default() };
         sink.raise(Raised::warning("empty-file", at, "the file holds nothing").help("write `policies:`, or remove the file"));
     }
-    tree
 }
 
 /// SHA-256 over paths and contents, each with its length first.

@@ -11,13 +11,15 @@ use super::{Draft, Lower};
 use crate::model::Mode;
 
 impl Lower<'_> {
-    pub(super) fn link(&self, drafts: &[Draft], procedures: &BTreeMap<String, (Procedure, At)>) {
+    pub(super) fn link(&self, drafts: &[Draft], procedures: &BTreeMap<String, (Procedure, At)>, are_all_read: bool) {
         self.policies_once(drafts);
         self.catch_all_last(drafts);
         for draft in drafts {
-            self.uses(draft, procedures);
+            self.uses(draft, procedures, are_all_read);
         }
-        self.unused(drafts, procedures);
+        if are_all_read {
+            self.unused(drafts, procedures);
+        }
     }
 
     fn policies_once(&self, drafts: &[Draft]) {
@@ -35,7 +37,7 @@ impl Lower<'_> {
     /// A policy that takes every alert leaves nothing to those behind it, unless it is in shadow.
     fn catch_all_last(&self, drafts: &[Draft]) {
         let Some((_, before)) = drafts.split_last() else { return };
-        for Draft { policy, at, .. } in before.iter().filter(|draft| draft.policy.matchers.is_empty()) {
+        for Draft { policy, at, .. } in before.iter().filter(|draft| draft.takes_all && !draft.policy.name.is_empty()) {
             let message = format!("the policy `{}` has no matchers and is not the last one", policy.name);
             let help = "policies decide in the order of their files' paths: give it `matchers`, or put it last";
             if policy.mode > Mode::Shadow {
@@ -48,7 +50,7 @@ impl Lower<'_> {
         }
     }
 
-    fn uses(&self, draft: &Draft, procedures: &BTreeMap<String, (Procedure, At)>) {
+    fn uses(&self, draft: &Draft, procedures: &BTreeMap<String, (Procedure, At)>, are_all_read: bool) {
         for (name, at) in &draft.uses {
             if name == UNDO {
                 if draft.has_own_defaults {
@@ -62,6 +64,9 @@ impl Lower<'_> {
                 continue;
             }
             let Some((procedure, _)) = procedures.get(name) else {
+                if !are_all_read {
+                    continue;
+                }
                 let names = procedures.keys().map(String::as_str).chain([UNDO]);
                 let help = nearest(name, names.clone()).map(|near| format!("did you mean `{near}`?"));
                 let known: Vec<String> = names.map(|name| format!("`{name}`")).collect();

@@ -26,17 +26,33 @@ struct Lower<'s> {
     cluster_named: bool,
 }
 
+/// What lowering is given beside the files.
+pub(super) struct Given<'s> {
+    pub(super) sink: &'s Sink,
+    pub(super) sources: &'s Sources<'s>,
+    /// For each file, whether defaults for procedures reach it.
+    pub(super) defaults: &'s [bool],
+    /// Whether the server's settings name the cluster.
+    pub(super) cluster_named: bool,
+    /// Else names may stand where we cannot see them.
+    pub(super) are_all_read: bool,
+}
+
 /// A policy, and what can only be judged once all files are known.
 struct Draft {
     policy: Policy,
     at: At,
     /// The procedures that its rules name.
     uses: Vec<(String, At)>,
+    /// Whether it is about every alert.
+    takes_all: bool,
+    /// Whether defaults for procedures stand where it stands.
     has_own_defaults: bool,
 }
 
 /// Turns all files into policies.
-pub(super) fn lower(files: &[File], defaults: &[bool], sink: &Sink, sources: &Sources<'_>, cluster_named: bool) -> Policies {
+pub(super) fn lower(files: &[File], given: &Given<'_>) -> Policies {
+    let Given { sink, sources, defaults, cluster_named, are_all_read } = *given;
     let lower = Lower { sink, sources, cluster_named };
     let shared = lower.shared_facts(files);
     let mut drafts: Vec<Draft> = Vec::new();
@@ -59,7 +75,7 @@ pub(super) fn lower(files: &[File], defaults: &[bool], sink: &Sink, sources: &So
             lower.add_procedure(&mut procedures, procedure, at, &env);
         }
     }
-    lower.link(&drafts, &procedures);
+    lower.link(&drafts, &procedures, are_all_read);
     let built_in = procedure::undo();
     let mut all: BTreeMap<String, Procedure> = procedures.into_iter().map(|(name, (procedure, _))| (name, procedure)).collect();
     all.insert(built_in.name.clone(), built_in);

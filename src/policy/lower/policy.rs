@@ -41,7 +41,7 @@ impl Lower<'_> {
             labels: self.labels(&written.labels),
         };
         self.may_act(written, mode, at);
-        Draft { policy, at, uses, has_own_defaults: false }
+        Draft { policy, at, uses, takes_all: is_none(&written.matchers), has_own_defaults: false }
     }
 
     /// Acting needs more said than watching.
@@ -55,12 +55,7 @@ impl Lower<'_> {
             let raised = Raised::error("missing-key", at, format!("a policy in mode `{mode}` must say `paging`"));
             self.raise(raised.help("`beside` where the alert's own route pages already, `in_front` where nobody else pages"));
         }
-        let none = match &written.targets {
-            Field::Missing => true,
-            Field::Bad => false,
-            Field::Is(Listed(items), _) => items.is_empty(),
-        };
-        if none {
+        if is_none(&written.targets) {
             let raised = Raised::error("missing-key", at, format!("a policy in mode `{mode}` must say `targets`"));
             self.raise(raised.help("name what it may touch, for example `targets: ['shop/checkout*']`; it is never derived"));
         }
@@ -97,12 +92,8 @@ impl Lower<'_> {
         let paths = ["labels.", "annotations.", "alert.name"];
         let part = |what: &str, part: &Field<syntax::TemplateText>| {
             if part.is_missing() {
-                let raised = Raised::error("missing-key", at, format!("`{what}` is missing"));
-                self.raise(
-                    raised
-                        .expected("both `deployment` and `namespace`")
-                        .help(format!("for example `{what}: '{{{{ labels.{what} }}}}'`")),
-                );
+                let raised = Raised::error("missing-key", at, format!("`{what}` is missing")).missing_in(at);
+                self.raise(raised.expected("both `deployment` and `namespace`").help(format!("for example `{what}: '{{{{ labels.{what} }}}}'`")));
             }
             part.placed().and_then(|(text, at)| self.template(text, at, &paths))
         };
@@ -141,10 +132,7 @@ impl Lower<'_> {
             Some((floor, at)) => {
                 let promql = self.promql(&floor.promql, at);
                 if floor.at_least.is_missing() {
-                    self.raise(
-                        Raised::error("missing-key", at, "`at_least` is missing")
-                            .expected("the least value of the floor's query"),
-                    );
+                    self.raise(Raised::error("missing-key", at, "`at_least` is missing").missing_in(at).expected("the least value of the floor's query"));
                 }
                 Some(Floor { promql: promql?, at_least: *floor.at_least.get()? })
             }
@@ -178,6 +166,15 @@ impl Lower<'_> {
             }
         }
         labels
+    }
+}
+
+/// Whether nothing is listed, which what is listed wrongly is not.
+pub(super) fn is_none<T>(field: &Field<Listed<T>>) -> bool {
+    match field {
+        Field::Missing => true,
+        Field::Bad => false,
+        Field::Is(Listed(items), _) => items.is_empty(),
     }
 }
 

@@ -9,6 +9,7 @@ use super::super::syntax;
 use super::super::types::{Condition, Rule, VerdictRule};
 use super::super::yaml::{Field, Listed, Short};
 use super::Lower;
+use super::policy::is_none;
 use crate::model::Mode;
 
 /// The procedures that rules name, with their places.
@@ -19,12 +20,12 @@ impl Lower<'_> {
         let (mut rules, mut uses) = (Vec::new(), Vec::new());
         let Some((written, _)) = policy.decide.placed() else {
             if policy.decide.is_missing() {
-                self.no_rules(policy_at);
+                self.no_rules(policy_at, policy_at);
             }
             return (rules, uses);
         };
         if written.is_empty() {
-            self.no_rules(policy.decide.at().unwrap_or(policy_at));
+            self.no_rules(policy.decide.at().unwrap_or(policy_at), policy_at);
         }
         let mut names: BTreeMap<String, At> = BTreeMap::new();
         let mut always: Option<(String, At)> = None;
@@ -39,15 +40,15 @@ impl Lower<'_> {
             }
             let lowered = self.rule(rule, at, name, mode, env, &mut uses);
             if always.is_none() && holds_always(rule) {
-                always = Some((lowered.as_ref().map_or_else(String::new, |rule| rule.name.clone()), at));
+                always = lowered.as_ref().map(|rule| (rule.name.clone(), at));
             }
             rules.extend(lowered);
         }
         (rules, uses)
     }
 
-    fn no_rules(&self, at: At) {
-        let raised = Raised::error("no-rules", at, "this policy has no rules");
+    fn no_rules(&self, at: At, policy: At) {
+        let raised = Raised::error("no-rules", at, "this policy has no rules").missing_in(policy);
         self.raise(raised.expected("at least one under `decide`").help("write for example `decide: [{rollback: undo}]`"));
     }
 
@@ -111,7 +112,7 @@ impl Lower<'_> {
         ];
         let given: Vec<_> = places.iter().filter(|(_, is_given, _)| *is_given).collect();
         match given.as_slice() {
-            [] => self.raise(Raised::error("no-verdict", at, "this rule does not say what to do").expected(VERDICTS)),
+            [] => self.raise(Raised::error("no-verdict", at, "this rule does not say what to do").missing_in(at).expected(VERDICTS)),
             [_] => {}
             [(first, ..), (second, _, second_at), ..] => {
                 let message = format!("this rule says `{first}` and `{second}`");
@@ -148,11 +149,6 @@ impl Lower<'_> {
 
 /// Whether nothing reaches the rules below it.
 fn holds_always(rule: &syntax::Rule) -> bool {
-    let no_matchers = match &rule.matchers {
-        Field::Missing => true,
-        Field::Bad => false,
-        Field::Is(Listed(items), _) => items.is_empty(),
-    };
     let is_true = rule.when.get().is_some_and(|syntax::CelText(text)| text.trim() == "true");
-    no_matchers && (rule.when.is_missing() || is_true) && rule.any.is_missing() && rule.all.is_missing()
+    is_none(&rule.matchers) && (rule.when.is_missing() || is_true) && rule.any.is_missing() && rule.all.is_missing()
 }

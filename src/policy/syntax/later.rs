@@ -33,6 +33,7 @@ pub(in super::super) const NEVER: &[(&str, &str, &str, &str)] = &[
     ("file", "channels", "channels are no part of the policies", "they stand in the server's settings, with their secrets"),
     ("file", "tests", "tests do not stand among the policies", "put them into a file that ends in `_test.yaml`"),
     ("file", "policy_files", "tests do not stand among the policies", "put them into a file that ends in `_test.yaml`"),
+    ("file", "policy", "the policies of a file stand under `policies`", "rename it to `policies`"),
     ("brakes", "paused", "the brake `paused` cannot be set or switched off", "a pause ends by `backout resume`"),
     (
         "brakes",

@@ -23,7 +23,7 @@ pub(in super::super) struct Context<'s> {
 
 /// Reads a value; nothing where it is so wrong that nothing of it can be read (that is reported).
 pub(in super::super) fn from_node<T: DeserializeOwned>(node: &Node<'_>, context: Context<'_>) -> Option<T> {
-    T::deserialize(D { node, key: None, shape: Shape::Node, context }).ok()
+    T::deserialize(D { node, key: None, is_item: false, shape: Shape::Node, context }).ok()
 }
 
 /// Why a value could not be read.
@@ -69,6 +69,8 @@ pub(super) struct D<'n> {
     node: &'n Node<'n>,
     /// The key that it stands under, for messages.
     key: Option<&'n str>,
+    /// Whether it is one of several under that key.
+    is_item: bool,
     shape: Shape,
     context: Context<'n>,
 }
@@ -97,12 +99,16 @@ impl<'n> D<'n> {
         if matches!(self.node.content, Content::Bad) {
             return Error::Reported;
         }
+        self.raise(Raised::error("wrong-type", self.node.at, self.what_it_is()).expected(expected))
+    }
+
+    fn what_it_is(&self) -> String {
         let found = describe(self.node);
-        let message = match self.key {
-            Some(key) => format!("`{key}` is {found}"),
-            None => format!("found {found}"),
-        };
-        self.raise(Raised::error("wrong-type", self.node.at, message).expected(expected))
+        match (self.key, self.is_item) {
+            (Some(key), false) => format!("`{key}` is {found}"),
+            (Some(key), true) => format!("an item of `{key}` is {found}"),
+            (None, _) => format!("the file is {found}"),
+        }
     }
 
     /// Gives an error its place, unless it has one.
@@ -125,7 +131,7 @@ impl<'n> D<'n> {
 
     /// The node under one of its own keys or in its own list.
     fn child(&self, node: &'n Node<'n>, key: Option<&'n str>) -> Self {
-        Self { node, key: key.or(self.key), shape: Shape::Node, context: self.context }
+        Self { node, key: key.or(self.key), is_item: false, shape: Shape::Node, context: self.context }
     }
 
     /// The entries that a type with those fields can take; the others are reported.
@@ -157,12 +163,17 @@ impl<'n> D<'n> {
 
     fn unknown_key(&self, name: &str, fields: &[&str], entry: &Entry<'_>) {
         let key = entry.key;
+        self.context.sink.blame(self.node.at);
         if let Some((code, message, help)) = (self.context.refused)(name, key) {
             self.context.sink.raise(Raised::error(code, entry.at, message).help(help));
             return;
         }
-        let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) || name.starts_with("HTTP") { "an" } else { "a" };
-        let raised = Raised::error("unknown-key", entry.at, format!("{article} {name} has no key `{key}`"));
+        let holder = match name {
+            "approval" | "brakes" | "defaults" | "expect" | "fix_forward" | "target" | "verify" => format!("`{name}`"),
+            "HTTP check" => format!("an {name}"),
+            _ => format!("a {name}"),
+        };
+        let raised = Raised::error("unknown-key", entry.at, format!("{holder} has no key `{key}`"));
         let help = match nearest(key, fields.iter().copied()) {
             _ if key == "<<" => Some("merge keys are not supported: use `defaults`".to_owned()),
             Some(name) => Some(format!("did you mean `{name}`?")),
@@ -312,8 +323,7 @@ impl<'n> Deserializer<'n> for D<'n> {
         if let Some((code, message, help)) = (self.context.refused)(name, text) {
             return Err(self.raise(Raised::error(code, self.node.at, message).help(help)));
         }
-        let found = describe(self.node);
-        let message = self.key.map_or_else(|| format!("found {found}"), |key| format!("`{key}` is {found}"));
+        let message = self.what_it_is();
         let help = nearest(text, variants.iter().copied()).map(|name| format!("did you mean `{name}`?"));
         Err(self.raise(Raised::error("unknown-value", self.node.at, message).expected(one_of(variants)).maybe_help(help)))
     }
@@ -346,7 +356,8 @@ impl<'n> SeqAccess<'n> for Items<'n> {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'n>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        self.items.next().map(|item| seed.deserialize(self.d.child(item, None))).transpose()
+        let is_item = matches!(self.d.node.content, Content::List(_));
+        self.items.next().map(|item| seed.deserialize(D { is_item, ..self.d.child(item, None) })).transpose()
     }
 }
 

@@ -95,6 +95,7 @@ impl<'a> Builder<'a, '_> {
     fn run(mut self) -> Option<Node<'a>> {
         let mut options = granit_parser::options! {
             emit_unresolved_aliases: true,
+            disallow_directives: true,
             block_nesting_limit: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
         };
@@ -117,11 +118,12 @@ impl<'a> Builder<'a, '_> {
         let range = span.byte_range().unwrap_or(0..0);
         let at = self.at(range.start, range.end);
         match event {
-            Event::DocumentStart(_, version) => self.document(at, version.is_some())?,
+            Event::DocumentStart(..) => self.document(at)?,
             Event::Scalar(text, style, anchor, tag) => {
                 self.properties(at, anchor, tag.is_some());
                 let node = scalar(text, style, at);
-                self.put(node)?;
+                // What the tag would have made of the text nobody knows.
+                self.put(if tag.is_some() { Node { content: Content::Bad, ..node } } else { node })?;
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.properties(at, anchor, tag.is_some());
@@ -142,12 +144,8 @@ impl<'a> Builder<'a, '_> {
         Ok(())
     }
 
-    fn document(&mut self, at: At, has_version: bool) -> Result<(), Stop> {
+    fn document(&mut self, at: At) -> Result<(), Stop> {
         self.documents += 1;
-        if has_version {
-            let raised = Raised::error("directive", At { end: at.start, ..at }, "YAML directives are not supported");
-            self.sink.raise(raised.help("remove the line that begins with `%`"));
-        }
         if self.documents > 1 {
             let raised = Raised::error("second-document", at, "a second document in one file");
             self.sink.raise(raised.expected("one document for each file").help("remove the `---`, or split the file"));
@@ -208,9 +206,17 @@ impl<'a> Builder<'a, '_> {
         match (&mut open.node.content, open.key.take()) {
             (Content::List(items), _) => items.push(node),
             (Content::Map(_), None) => open.key = Some(node),
+            (Content::Map(_), Some(key)) if is_template(&key, text) => {
+                let raised = Raised::error("bad-key", key.at, "`{{` at the beginning of a value is a map to YAML");
+                sink.raise(raised.help("put the value in quotes: `'{{ labels.app }}'`"));
+                open.node.content = Content::Bad;
+            }
             (Content::Map(entries), Some(key)) => {
                 if is_new_key(&key, &mut open.keys, sink, text) {
-                    entries.push((key, node));
+                    // Where nothing was written there is nothing to point at but the key.
+                    let is_nothing = matches!(node.content, Content::Null) && node.at.start == node.at.end;
+                    let at = if is_nothing { key.at } else { node.at };
+                    entries.push((key, Node { at, ..node }));
                 }
             }
             _ => {}
@@ -234,15 +240,17 @@ fn scalar<'a>(text: Cow<'a, str>, style: ScalarStyle, at: At) -> Node<'a> {
     Node { at: At { style, ..at }, content: if is_null { Content::Null } else { Content::Scalar(text) } }
 }
 
+/// Whether a map under which no value stands was meant as `{{ … }}`.
+fn is_template(key: &Node<'_>, text: &str) -> bool {
+    let before = || text.get(..key.at.start as usize).unwrap_or("");
+    matches!(key.content, Content::Map(_)) && before().trim_end().ends_with("{{")
+}
+
 /// Whether an entry under that key is to be kept; if not, it is reported.
 fn is_new_key(key: &Node<'_>, keys: &mut BTreeMap<String, At>, sink: &Sink, text: &str) -> bool {
     let Some(name) = key.text() else {
         if !matches!(key.content, Content::Bad) {
-            let raised = Raised::error("bad-key", key.at, "a key must be plain text").help("write `name: value`");
-            let braces = "`{{ … }}` at the beginning of a value must stand in quotes; otherwise write `name: value`";
-            let is_template = text.get(key.at.start as usize..).is_some_and(|rest| rest.starts_with("{{"))
-                || text.get(..key.at.start as usize).is_some_and(|before| before.ends_with('{'));
-            sink.raise(if is_template { raised.help(braces) } else { raised });
+            sink.raise(Raised::error("bad-key", key.at, "a key must be plain text").help("write `name: value`"));
         }
         return false;
     };
@@ -276,7 +284,8 @@ mod tests {
             ("---\na: 1\n", &[]),
             ("a: &x 1\nb: *x\nc: *y\n", &["1:7 anchor", "2:4 alias", "3:4 alias"]),
             ("a: !!str 1\n", &["1:10 tag"]),
-            ("%YAML 1.2\n---\na: 1\n", &["2:1 directive"]),
+            ("a: {{ b }}\n", &["1:7 bad-key"]),
+            ("%YAML 1.2\n---\na: 1\n", &["1:1 directive"]),
             ("a: 1\n---\nb: 2\n", &["2:1 second-document"]),
             ("a: 1\nb: 2\na: 3\na: 4\n", &["3:1 duplicate-key", "4:1 duplicate-key"]),
             ("? [a]\n: 1\nb: 2\n", &["1:3 bad-key"]),
