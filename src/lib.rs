@@ -45,4 +45,6 @@ pub mod outgoing;
 #[cfg(feature = "service")]
 pub mod ports;
 #[cfg(feature = "service")]
+pub mod rules_dir;
+#[cfg(feature = "service")]
 pub mod store;

@@ -100,6 +100,11 @@ pub fn schema() -> serde_json::Value {
     schema.to_value()
 }
 
+/// Every key or value of the language that is refused because it is not carried out yet, behind the name of what holds it.
+pub fn not_yet() -> Vec<(&'static str, &'static str)> {
+    syntax::not_yet().collect()
+}
+
 /// Every channel that the policies name, with the place of its policy or rule. Whether they exist only the settings know.
 pub fn channels_named(policies: &Policies) -> Vec<(String, Place)> {
     let mut named = Vec::new();

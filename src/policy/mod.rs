@@ -18,4 +18,4 @@ pub mod template;
 pub mod types;
 mod yaml;
 
-pub use load::{Loaded, SourceFile, channels_named, load, may_act, schema};
+pub use load::{Loaded, SourceFile, channels_named, load, may_act, not_yet, schema};

@@ -1,7 +1,7 @@
 //! What the language knows and this version does not carry out, or never will: refused with the reason, never ignored.
 
 /// Keys and values that are known but not carried out yet, by the type that holds them.
-pub(in super::super) const LATER: &[(&str, &[&str])] = &[
+const LATER: &[(&str, &[&str])] = &[
     ("file", &["verifications", "messages", "time_intervals", "drills"]),
     (
         "policy",
@@ -29,7 +29,7 @@ pub(in super::super) const LATER: &[(&str, &[&str])] = &[
 ];
 
 /// Keys that stand elsewhere or cannot be set: why, and what to do.
-pub(in super::super) const NEVER: &[(&str, &str, &str, &str)] = &[
+const NEVER: &[(&str, &str, &str, &str)] = &[
     ("file", "channels", "channels are no part of the policies", "they stand in the server's settings, with their secrets"),
     ("file", "tests", "tests do not stand among the policies", "put them into a file that ends in `_test.yaml`"),
     ("file", "policy_files", "tests do not stand among the policies", "put them into a file that ends in `_test.yaml`"),
@@ -56,6 +56,11 @@ pub(in super::super) const NEVER: &[(&str, &str, &str, &str)] = &[
     ("policy", "procedures", "`procedures` stands at the top of a file", "move it beside `policies`"),
     ("policy", "rules", "the rules of a policy stand under `decide`", "rename it to `decide`"),
 ];
+
+/// Every key or value that is known and not carried out yet, behind the name of what holds it.
+pub(in super::super) fn not_yet() -> impl Iterator<Item = (&'static str, &'static str)> {
+    LATER.iter().flat_map(|(holder, names)| names.iter().map(|name| (*holder, *name)))
+}
 
 /// The code, message and help for a key (or value) that a type knows and refuses.
 pub(in super::super) fn refused(holder: &str, name: &str) -> Option<(&'static str, String, String)> {

@@ -13,7 +13,7 @@ use super::yaml::{Entries, Field, Listed, Short, Shorthand};
 use crate::model::{Mode, Paging};
 
 pub(super) use brakes::{BrakeKeys, Brakes, BudgetKeys, DisableOnly, FitTargetKeys, FlappingKeys, GapKeys, WithinKeys};
-pub(super) use later::{LATER, NEVER, refused};
+pub(super) use later::{not_yet, refused};
 pub(super) use procedure::{Availability, HttpCheck, Procedure, Step, Verify};
 pub(super) use text::{CelText, DurationText, MatcherText, PromqlText, TemplateText};
 
