@@ -124,9 +124,13 @@ fn read_once(root: &Path) -> Result<Vec<SourceFile>, RulesError> {
         }
         for entry in fs::read_dir(&folder).map_err(unreadable(&folder))? {
             let path = entry.map_err(unreadable(&folder))?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else { continue };
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')) else {
+                continue;
+            };
             let relative = format!("{prefix}{name}");
-            let is_policy = (name.ends_with(".yaml") || name.ends_with(".yml")) && !name.ends_with("_test.yaml") && !name.ends_with("_test.yml");
+            let is_policy = (name.ends_with(".yaml") || name.ends_with(".yml"))
+                && !name.ends_with("_test.yaml")
+                && !name.ends_with("_test.yml");
             let kind = match fs::metadata(&path) {
                 Ok(kind) => kind,
                 // Something else that comes and goes is not ours.
@@ -175,7 +179,9 @@ pub fn commit(root: &Path) -> Option<String> {
     let loose = [&git, &common].into_iter().find_map(|folder| read_small(&folder.join(name)));
     loose.as_deref().and_then(hash).or_else(|| {
         let packed = read_small(&common.join("packed-refs"))?;
-        packed.lines().find_map(|line| line.split_once(' ').filter(|(_, found)| found.trim() == name).and_then(|(found, _)| hash(found)))
+        packed
+            .lines()
+            .find_map(|line| line.split_once(' ').filter(|(_, found)| found.trim() == name).and_then(|(found, _)| hash(found)))
     })
 }
 
@@ -264,7 +270,11 @@ impl Told {
             }
             Ok(Self { real: fs::canonicalize(root).ok(), _watcher: watcher })
         });
-        set_up.inspect_err(|error| tracing::warn!(%error, folder = %root.display(), "no notice of changed policies; looking every 30 s")).ok()
+        set_up
+            .inspect_err(
+                |error| tracing::warn!(%error, folder = %root.display(), "no notice of changed policies; looking every 30 s"),
+            )
+            .ok()
     }
 
     fn is_stale(&self, root: &Path) -> bool {
@@ -304,7 +314,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         for name in [
-            "b.yaml", "a.yml", "_defaults.yaml", "shop/c.yaml", "README.md", ".hidden.yaml", ".git/x.yaml", "tests/a_test.yaml", "x.yaml.bak",
+            "b.yaml",
+            "a.yml",
+            "_defaults.yaml",
+            "shop/c.yaml",
+            "README.md",
+            ".hidden.yaml",
+            ".git/x.yaml",
+            "tests/a_test.yaml",
+            "x.yaml.bak",
         ] {
             write(&root.join(name), "policies: []");
         }

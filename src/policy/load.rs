@@ -55,10 +55,8 @@ pub fn load(files: &[SourceFile], cluster_named: bool) -> Result<Loaded, Vec<Dia
     }
     let procedure_defaults = defaults::apply(&mut trees);
     let context = Context { sink: &sink, refused: syntax::refused };
-    let written: Vec<File> = trees
-        .iter()
-        .map(|(_, tree)| tree.as_ref().and_then(|tree| yaml::from_node(tree, context)).unwrap_or_default())
-        .collect();
+    let written: Vec<File> =
+        trees.iter().map(|(_, tree)| tree.as_ref().and_then(|tree| yaml::from_node(tree, context)).unwrap_or_default()).collect();
     let given = Given { sink: &sink, sources: &sources, defaults: &procedure_defaults, cluster_named, are_all_read };
     let mut policies = lower::lower(&written, &given);
     let diagnostics = sink.finish(&sources);

@@ -93,7 +93,11 @@ impl Lower<'_> {
         let part = |what: &str, part: &Field<syntax::TemplateText>| {
             if part.is_missing() {
                 let raised = Raised::error("missing-key", at, format!("`{what}` is missing")).missing_in(at);
-                self.raise(raised.expected("both `deployment` and `namespace`").help(format!("for example `{what}: '{{{{ labels.{what} }}}}'`")));
+                self.raise(
+                    raised
+                        .expected("both `deployment` and `namespace`")
+                        .help(format!("for example `{what}: '{{{{ labels.{what} }}}}'`")),
+                );
             }
             part.placed().and_then(|(text, at)| self.template(text, at, &paths))
         };
@@ -132,7 +136,11 @@ impl Lower<'_> {
             Some((floor, at)) => {
                 let promql = self.promql(&floor.promql, at);
                 if floor.at_least.is_missing() {
-                    self.raise(Raised::error("missing-key", at, "`at_least` is missing").missing_in(at).expected("the least value of the floor's query"));
+                    self.raise(
+                        Raised::error("missing-key", at, "`at_least` is missing")
+                            .missing_in(at)
+                            .expected("the least value of the floor's query"),
+                    );
                 }
                 Some(Floor { promql: promql?, at_least: *floor.at_least.get()? })
             }

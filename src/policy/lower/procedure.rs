@@ -89,7 +89,8 @@ impl Lower<'_> {
         let written = field.get().map_or(&[][..], Vec::as_slice);
         let is_absent = field.is_missing() || field.placed().is_some_and(|(steps, _)| steps.is_empty());
         if is_absent {
-            let raised = Raised::error("no-steps", field.at().unwrap_or(procedure), "this procedure has no steps").missing_in(procedure);
+            let raised =
+                Raised::error("no-steps", field.at().unwrap_or(procedure), "this procedure has no steps").missing_in(procedure);
             self.raise(raised.help("write `steps: [undo]`"));
         }
         let mut steps = Vec::new();
@@ -146,7 +147,11 @@ impl Lower<'_> {
         }
         let Some((text, url_at)) = written.url.placed() else {
             if written.url.is_missing() {
-                self.raise(Raised::error("missing-key", at, "`url` is missing").missing_in(at).expected("an address such as `https://shop.example/health`"));
+                self.raise(
+                    Raised::error("missing-key", at, "`url` is missing")
+                        .missing_in(at)
+                        .expected("an address such as `https://shop.example/health`"),
+                );
             }
             return None;
         };

@@ -112,7 +112,9 @@ impl Lower<'_> {
         ];
         let given: Vec<_> = places.iter().filter(|(_, is_given, _)| *is_given).collect();
         match given.as_slice() {
-            [] => self.raise(Raised::error("no-verdict", at, "this rule does not say what to do").missing_in(at).expected(VERDICTS)),
+            [] => {
+                self.raise(Raised::error("no-verdict", at, "this rule does not say what to do").missing_in(at).expected(VERDICTS))
+            }
             [_] => {}
             [(first, ..), (second, _, second_at), ..] => {
                 let message = format!("this rule says `{first}` and `{second}`");

@@ -113,7 +113,9 @@ impl Lower<'_> {
     pub(super) fn promql(&self, field: &Field<PromqlText>, holder: At) -> Option<String> {
         let Some((PromqlText(text), at)) = field.placed() else {
             if field.is_missing() {
-                self.raise(Raised::error("missing-key", holder, "`promql` is missing").missing_in(holder).expected("a PromQL query"));
+                self.raise(
+                    Raised::error("missing-key", holder, "`promql` is missing").missing_in(holder).expected("a PromQL query"),
+                );
             }
             return None;
         };
@@ -127,7 +129,9 @@ impl Lower<'_> {
     pub(super) fn name(&self, what: &str, field: &Field<String>, holder: At) -> Option<(String, At)> {
         let Some((name, at)) = field.placed() else {
             if field.is_missing() {
-                self.raise(Raised::error("missing-key", holder, format!("this {what} has no `name`")).missing_in(holder).expected(NAME));
+                self.raise(
+                    Raised::error("missing-key", holder, format!("this {what} has no `name`")).missing_in(holder).expected(NAME),
+                );
             }
             return None;
         };

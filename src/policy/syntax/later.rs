@@ -1,5 +1,7 @@
 //! What the language knows and this version does not carry out, or never will: refused with the reason, never ignored.
 
+use super::super::yaml::Refused;
+
 /// Keys and values that are known but not carried out yet, by the type that holds them.
 const LATER: &[(&str, &[&str])] = &[
     ("file", &["verifications", "messages", "time_intervals", "drills"]),
@@ -63,9 +65,9 @@ pub(in super::super) fn not_yet() -> impl Iterator<Item = (&'static str, &'stati
 }
 
 /// The code, message and help for a key (or value) that a type knows and refuses.
-pub(in super::super) fn refused(holder: &str, name: &str) -> Option<(&'static str, String, String)> {
+pub(in super::super) fn refused(holder: &str, name: &str) -> Option<Refused> {
     if let Some((_, _, why, help)) = NEVER.iter().find(|(at, key, _, _)| *at == holder && *key == name) {
-        return Some(("misplaced-key", (*why).to_owned(), (*help).to_owned()));
+        return Some(Refused { code: "misplaced-key", message: (*why).to_owned(), help: (*help).to_owned() });
     }
     let (_, names) = LATER.iter().find(|(at, _)| *at == holder)?;
     if !names.contains(&name) {
@@ -77,5 +79,5 @@ pub(in super::super) fn refused(holder: &str, name: &str) -> Option<(&'static st
         "brakes" => (format!("the brake `{name}` is not there yet"), "remove the key".to_owned()),
         _ => (format!("`{name}` is not carried out yet"), "remove the key".to_owned()),
     };
-    Some(("not-yet", message, help))
+    Some(Refused { code: "not-yet", message, help })
 }

@@ -6,7 +6,7 @@ mod later;
 mod procedure;
 mod text;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::yaml::{Entries, Field, Listed, Short, Shorthand};
@@ -38,9 +38,18 @@ pub(super) struct File {
 #[schemars(deny_unknown_fields)]
 pub(super) struct Defaults {
     /// Any keys of a policy but `name`.
+    #[schemars(schema_with = "without_required::<Policy>")]
     pub(super) policy: Field<Policy>,
     /// Any keys of a procedure but `name`. The built-in procedure `undo` is not touched.
+    #[schemars(schema_with = "without_required::<Procedure>")]
     pub(super) procedure: Field<Procedure>,
+}
+
+/// What is required may come from elsewhere.
+fn without_required<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = T::json_schema(generator);
+    schema.remove("required");
+    schema
 }
 
 /// Which alerts, which target, which rules, which brakes.
@@ -68,8 +77,7 @@ pub(super) struct Policy {
     pub(super) target: Field<Target>,
     /// What conditions may read as `facts.NAME`.
     pub(super) facts: Field<Entries<Fact>>,
-    /// The rules in order: the first that is true, or unknown, wins.
-    #[schemars(required)]
+    /// The rules in order: the first that is true, or unknown, wins. Required, unless a default says it.
     pub(super) decide: Field<Vec<Field<Rule>>>,
     /// What stops a rollback, where it differs from the defaults.
     pub(super) brakes: Field<Brakes>,

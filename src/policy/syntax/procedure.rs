@@ -25,8 +25,7 @@ pub(in super::super) struct Procedure {
     pub(in super::super) approval: Field<Short<Approval>>,
     /// Whether the plan may take the service down on the way.
     pub(in super::super) availability: Field<Availability>,
-    /// What is done, in order.
-    #[schemars(required)]
+    /// What is done, in order. Required, unless a default says it.
     pub(in super::super) steps: Field<Vec<Field<Word<Step>>>>,
     /// How success is proven.
     pub(in super::super) verify: Field<Verify>,

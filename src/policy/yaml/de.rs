@@ -18,7 +18,14 @@ pub(in super::super) struct Context<'s> {
     /// Takes the problems.
     pub(in super::super) sink: &'s Sink,
     /// Keys and values that are known but refused, by the name of the type that holds them: why, and what to do.
-    pub(in super::super) refused: fn(&str, &str) -> Option<(&'static str, String, String)>,
+    pub(in super::super) refused: fn(&str, &str) -> Option<Refused>,
+}
+
+/// Why a known name is refused.
+pub(in super::super) struct Refused {
+    pub(in super::super) code: &'static str,
+    pub(in super::super) message: String,
+    pub(in super::super) help: String,
 }
 
 /// Reads a value; nothing where it is so wrong that nothing of it can be read (that is reported).
@@ -164,7 +171,7 @@ impl<'n> D<'n> {
     fn unknown_key(&self, name: &str, fields: &[&str], entry: &Entry<'_>) {
         let key = entry.key;
         self.context.sink.blame(self.node.at);
-        if let Some((code, message, help)) = (self.context.refused)(name, key) {
+        if let Some(Refused { code, message, help }) = (self.context.refused)(name, key) {
             self.context.sink.raise(Raised::error(code, entry.at, message).help(help));
             return;
         }
@@ -320,7 +327,7 @@ impl<'n> Deserializer<'n> for D<'n> {
             let text: StrDeserializer<'_, Error> = text.into_deserializer();
             return visitor.visit_enum(text).map_err(|error| self.placed(error));
         }
-        if let Some((code, message, help)) = (self.context.refused)(name, text) {
+        if let Some(Refused { code, message, help }) = (self.context.refused)(name, text) {
             return Err(self.raise(Raised::error(code, self.node.at, message).help(help)));
         }
         let message = self.what_it_is();

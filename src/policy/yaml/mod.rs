@@ -7,7 +7,7 @@ mod shape;
 mod syntax_error;
 mod tree;
 
-pub(super) use de::{Context, from_node};
+pub(super) use de::{Context, Refused, from_node};
 pub(super) use field::{Entries, Field};
 pub(super) use shape::{Listed, Named, Short, Shorthand, TEXT_OR_OTHER, Word};
 pub(super) use tree::{Content, Node, read};

@@ -211,13 +211,11 @@ impl<'a> Builder<'a, '_> {
                 sink.raise(raised.help("put the value in quotes: `'{{ labels.app }}'`"));
                 open.node.content = Content::Bad;
             }
-            (Content::Map(entries), Some(key)) => {
-                if is_new_key(&key, &mut open.keys, sink, text) {
-                    // Where nothing was written there is nothing to point at but the key.
-                    let is_nothing = matches!(node.content, Content::Null) && node.at.start == node.at.end;
-                    let at = if is_nothing { key.at } else { node.at };
-                    entries.push((key, Node { at, ..node }));
-                }
+            (Content::Map(entries), Some(key)) if is_new_key(&key, &mut open.keys, sink, text) => {
+                // Where nothing was written there is nothing to point at but the key.
+                let is_nothing = matches!(node.content, Content::Null) && node.at.start == node.at.end;
+                let at = if is_nothing { key.at } else { node.at };
+                entries.push((key, Node { at, ..node }));
             }
             _ => {}
         }
