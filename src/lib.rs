@@ -27,6 +27,8 @@ pub mod journal;
 pub mod policy;
 
 #[cfg(feature = "service")]
+pub mod clock;
+#[cfg(feature = "service")]
 pub mod cluster;
 #[cfg(feature = "service")]
 pub mod engine;
@@ -34,6 +36,8 @@ pub mod engine;
 pub mod execute;
 #[cfg(feature = "service")]
 pub mod http;
+#[cfg(feature = "service")]
+pub mod lifecycle;
 #[cfg(feature = "service")]
 pub mod metrics;
 #[cfg(feature = "service")]
@@ -48,3 +52,5 @@ pub mod ports;
 pub mod rules_dir;
 #[cfg(feature = "service")]
 pub mod store;
+#[cfg(feature = "service")]
+pub mod telemetry;

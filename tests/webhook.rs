@@ -139,7 +139,6 @@ async fn a_journal_that_fails_is_a_503_and_nothing_goes_on() {
         assert_eq!((reply.status, reply.body.as_str()), (503, "the journal does not commit: try again\n"));
     }
     assert!(service.inbox.try_recv().is_err());
-    service.counts("backout_store_commit_failures_total 3").await;
     service.counts(&requests("alertmanager", "store_failed", 3)).await;
     service.counts(&alerts("refused", "firing", 3)).await;
     service.store.fail(None);

@@ -132,17 +132,11 @@ impl Webhook {
         let metrics = Arc::clone(&self.metrics);
         let commit = self.commits.spawn(async move {
             let started = tokio::time::Instant::now();
-            match store.append(RowKind::Receipt, at, row.clone()).await {
-                Ok(seq) => {
-                    metrics.webhook_commit.observe(started.elapsed().as_secs_f64());
-                    slot.send(Received { seq, at, source, body: row.slice(HEADER_BYTES..), held });
-                    Ok(())
-                }
-                Err(error) => {
-                    metrics.store_commit_failures.inc();
-                    Err(error)
-                }
-            }
+            // A failure is counted by the journal itself.
+            let seq = store.append(RowKind::Receipt, at, row.clone()).await?;
+            metrics.webhook_commit.observe(started.elapsed().as_secs_f64());
+            slot.send(Received { seq, at, source, body: row.slice(HEADER_BYTES..), held });
+            Ok::<_, StoreError>(())
         });
         match tokio::time::timeout(self.settings.commit_deadline, commit).await {
             Ok(Ok(Ok(()))) => Ok(()),
