@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::{ControlPlane, SCHEDULER};
+
 /// How long anything may take that the control plane does by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -77,9 +79,7 @@ impl Shop {
 
     pub(crate) async fn open_with(name: &str, setup: Setup) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        #[expect(clippy::disallowed_methods, reason = "where the control plane is")]
-        let file = std::env::var("BACKOUT_TEST_KUBECONFIG").expect("BACKOUT_TEST_KUBECONFIG names a control plane's kubeconfig");
-        let kubeconfig = Kubeconfig::read_from(file).expect("a kubeconfig");
+        let kubeconfig = Kubeconfig::read_from(ControlPlane::shared().admin_kubeconfig()).expect("a kubeconfig");
         let mut config =
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a usable kubeconfig");
         config.proxy_url = None;
@@ -157,7 +157,8 @@ impl Shop {
             "spec": {
                 "replicas": 2,
                 "selector": {"matchLabels": {"app": "web"}},
-                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": image}]}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
+                    "schedulerName": SCHEDULER, "terminationGracePeriodSeconds": 0, "containers": [{"name": "web", "image": image}]}},
             },
         });
         merge(&mut deployment["spec"]["template"]["spec"], pod);

@@ -4,5 +4,7 @@ mod bed;
 mod doubt;
 mod looking;
 mod preflight;
+#[path = "../support/mod.rs"]
+mod support;
 mod undo;
 mod watching;
