@@ -7,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -249,6 +250,14 @@ async fn debounce(events: &mut mpsc::Receiver<()>) {
     let _ = tokio::time::timeout(DEBOUNCE_MOST, quiet).await;
 }
 
+/// Our own reading is told too: taken for a change it would never end.
+fn is_change(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => *access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
 /// The system's own notice of changes.
 struct Told {
     /// What the path led to when this was set up.
@@ -258,7 +267,10 @@ struct Told {
 
 impl Told {
     fn new(root: &Path, event: mpsc::Sender<()>) -> Option<Self> {
-        let watcher = notify::recommended_watcher(move |_| {
+        let watcher = notify::recommended_watcher(move |told: notify::Result<notify::Event>| {
+            if told.is_ok_and(|told| !is_change(&told.kind)) {
+                return;
+            }
             // Full: somebody is about to look anyway.
             let _ = event.try_send(());
         });
@@ -371,6 +383,21 @@ mod tests {
         assert!(error.to_string().starts_with("an error in the policies; the first: a.yaml:1:1"), "{error}");
         write(&folder.path().join("a.yaml"), "policies: [{name: a, decide: [{page: {}}]}]\n");
         assert_eq!(load(folder.path(), true).unwrap().policies.policies.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn looking_is_no_change() {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("a.yaml"), "policies: []");
+        let (event, mut events) = mpsc::channel(1);
+        let told = Told::new(folder.path(), event).unwrap();
+        let before = fingerprint(folder.path());
+        assert_eq!(fingerprint(folder.path()), before);
+        // Nothing to wait for but that nothing comes.
+        assert!(tokio::time::timeout(DEBOUNCE, events.recv()).await.is_err());
+        write(&folder.path().join("a.yaml"), "policies: [] # changed");
+        assert_eq!(tokio::time::timeout(Duration::from_secs(20), events.recv()).await, Ok(Some(())));
+        assert!(!told.is_stale(folder.path()));
     }
 
     #[tokio::test]
