@@ -122,7 +122,7 @@ async fn a_gate_makes_the_api_server_vanish() {
 
 #[tokio::test]
 async fn both_alertmanagers_route_to_a_webhook() {
-    for (release, version) in [(Release::Old, "0.25"), (Release::New, "0.31")] {
+    for (release, version) in [(Release::Old, "0.2"), (Release::New, "0.31")] {
         let sink = Sink::start().await;
         let alertmanager = Alertmanager::start(release, &route_to_webhook(sink.url(), Duration::from_secs(1)), &[]).await;
         let status = alertmanager.get("/api/v2/status").await.expect("a status");

@@ -20,7 +20,49 @@ fi
 
 say() { echo "test bed: $*" >&2; }
 
-if [ ! -e "$bed/complete" ]; then
+# Complete, and what it links to in the system is still there.
+complete() { [ -e "$bed/complete" ] && [ -x "$bed/prometheus" ] && [ -x "$bed/prometheus-alertmanager" ]; }
+
+# Programs of Debian packages, linked when they are installed, else taken out of the packages: an
+# installed package would start a service that listens on every address.
+from_debian() { # FOLDER PACKAGE...
+    local to=$1 missing=() package
+    shift
+    for package in "$@"; do
+        if command -v "$package" >/dev/null; then
+            ln -sf "$(command -v "$package")" "$to/$package"
+        else
+            missing+=("$package")
+        fi
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+        say "needed and not in PATH: ${missing[*]} (the programs are called like Debian's packages); install them, then run this again"
+        return 1
+    fi
+    say "fetching from Debian: ${missing[*]}"
+    (
+        mkdir "$to/debian" && cd "$to/debian"
+        if ! apt-get download -qq "${missing[@]}" 2>apt.log; then
+            if [ "$(id -u)" = 0 ]; then
+                apt-get update -qq >>apt.log 2>&1
+            fi
+            apt-get download -qq "${missing[@]}" 2>>apt.log || {
+                cat apt.log >&2
+                say "could not be fetched; as root: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+                exit 1
+            }
+        fi
+        for package in *.deb; do
+            dpkg-deb -x "$package" . && rm "$package"
+        done
+        cd .. && for package in "${missing[@]}"; do
+            ln -sf "debian/usr/bin/$package" "$package"
+        done
+    )
+}
+
+if ! complete; then
     if ! command -v go >/dev/null; then
         say "Go $GO_MINIMUM or newer is needed to build the control plane and was not found in PATH"
         say "get it from https://go.dev/dl/ or your distribution, then run this again"
@@ -38,12 +80,14 @@ if [ ! -e "$bed/complete" ]; then
     exec 9>"$cache/lock"
     command -v flock >/dev/null && flock 9
 fi
-if [ ! -e "$bed/complete" ]; then
+if ! complete; then
     # Whatever a killed build left.
     find "$cache" -maxdepth 1 -name 'new.*' -mmin +120 -exec rm -rf {} +
     new=$(mktemp -d "$cache/new.XXXXXX")
     trap 'rm -rf "$new"' EXIT
     export GOFLAGS="${GOFLAGS:-} -buildvcs=false -trimpath"
+
+    from_debian "$new" prometheus prometheus-alertmanager
 
     say "building the control plane, Kubernetes $KUBERNETES (the first time about 4 minutes on 2 cores)"
     stamp=-X\ k8s.io/component-base/version.gitVersion=v$KUBERNETES\ -X\ k8s.io/client-go/pkg/version.gitVersion=v$KUBERNETES

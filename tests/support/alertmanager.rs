@@ -6,16 +6,17 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use super::bed::built;
 use super::process::Process;
 use super::wait::eventually;
-use super::{bed, free_port, http, now};
+use super::{free_port, http, now};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// They differ on the wire: both are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Release {
-    /// 0.25, Debian's.
+    /// 0.25 in Debian 12.
     Old,
     /// 0.31, built by the bed.
     New,
@@ -52,8 +53,8 @@ impl Alertmanager {
 
     pub(crate) async fn start_with(release: Release, config: &str, peers: &[&Self], flags: &[&str]) -> Self {
         let program = match release {
-            Release::Old => bed::installed("prometheus-alertmanager", "prometheus-alertmanager"),
-            Release::New => bed::built("alertmanager"),
+            Release::Old => built("prometheus-alertmanager"),
+            Release::New => built("alertmanager"),
         };
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("alertmanager.yml"), config).expect("written");

@@ -4,20 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A program that `tests/bed/build.sh` builds, which is done first if it is not there.
+/// A program that `tests/bed/build.sh` builds or fetches, which is done first if it is not there.
 pub(crate) fn built(name: &str) -> PathBuf {
     static BED: OnceLock<PathBuf> = OnceLock::new();
     BED.get_or_init(build).join(name)
-}
-
-/// A program of the system, found in `PATH` or where Debian puts it.
-pub(crate) fn installed(name: &str, package: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/bin", "/usr/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("`{name}` is not installed: Debian has it in the package `{package}`; `tests/run` installs it"))
 }
 
 fn build() -> PathBuf {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::bed::built;
 use super::process::Process;
 use super::wait::eventually;
-use super::{bed, free_port, http};
+use super::{free_port, http};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -27,7 +28,7 @@ impl Prometheus {
         std::fs::write(dir.path().join("prometheus.yml"), config).expect("written");
         std::fs::write(dir.path().join("rules.yml"), rules).expect("written");
         let address = format!("127.0.0.1:{}", free_port());
-        let mut command = Command::new(bed::installed("prometheus", "prometheus"));
+        let mut command = Command::new(built("prometheus"));
         command
             .current_dir(dir.path())
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
