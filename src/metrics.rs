@@ -13,6 +13,9 @@ use prometheus::{
 
 use crate::model::{AlertStatus, Applied, Brake, Outcome, Reason, Source, Time};
 
+/// A counter of [`Metrics`] that is handed to who counts.
+pub type Counter = IntCounter;
+
 /// What [`Metrics::render`] is, for the header `Content-Type`.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 

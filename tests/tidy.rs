@@ -15,7 +15,7 @@ fn layer(module: &str) -> u8 {
         "model" => 0,
         // decide and journal are two sides of one thing: records are what decide's events are written as.
         "policy" | "decide" | "journal" => 1,
-        "ports" | "metrics" => 2,
+        "ports" | "metrics" | "outgoing" => 2,
         "engine" | "http" | "execute" | "observe" | "notify" | "store" | "simulate" | "clock" => 3,
         _ => 4,
     }

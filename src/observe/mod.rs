@@ -6,13 +6,13 @@ mod ask;
 mod cache;
 mod follow;
 mod http;
-#[cfg(test)]
-mod http_tests;
 mod live;
 mod outbox;
 mod probe;
 mod prometheus;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod workload;
 

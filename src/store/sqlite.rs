@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
 use super::folder::Folder;
 use super::open::{self, OpenError};
 use super::reader::{Read, Reader};
 use super::writer::{Write, Writer};
+use crate::metrics::Counter;
 use crate::model::{Digest, Time};
 use crate::ports::{Row, RowKind, Store, StoreError};
 
@@ -33,7 +33,7 @@ pub struct SqliteOptions {
     /// The database may never have more pages (of 4 KiB) than this; a write that needs more fails as on a full disk.
     pub page_limit: Option<u32>,
     /// Counted up with every transaction that fails.
-    pub commit_failures: Option<IntCounter>,
+    pub commit_failures: Option<Counter>,
 }
 
 impl Default for SqliteOptions {
