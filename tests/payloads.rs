@@ -125,3 +125,39 @@ fn a_row_that_is_no_receipt_is_refused() {
     }
     assert_eq!(Receipt::decode(b"\x02\x01{}"), Err(ReceiptError::Newer(2)));
 }
+
+#[test]
+fn a_damaged_body_is_read_or_refused_by_both_readers_alike() {
+    for name in ["alertmanager-0.25-mixed", "grafana-11", "spoiled"] {
+        let whole = payload(&format!("{name}.json"));
+        for at in 0..whole.len() {
+            for byte in [b'"', b'}', b'[', b'\\', b'0', 0, 0xC3] {
+                let mut damaged = whole.clone();
+                damaged[at] = byte;
+                let read = read(Source::Grafana, &damaged, received_at()).map(|read| read.alerts.len() as u64);
+                match census(&damaged, None) {
+                    Ok(counted) => assert_eq!(read, Ok(counted.ours.total()), "{name} {at}"),
+                    Err(Unparseable::NothingReadable) => assert_eq!(read, Ok(0), "{name} {at}"),
+                    Err(refused) => assert_eq!(read, Err(refused), "{name} {at}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_that_the_reader_cannot_read() {
+    // What a parser that only skips lets pass: half a surrogate pair, a number beyond every number.
+    for value in
+        [r#""\ud800""#, r#""\udc00\ud800""#, "1e999", "-1e999", "[1e999]", r#"{"a":"\ud800"}"#, "1.5", "-1", "null", "true"]
+    {
+        for place in ["fingerprint", "startsAt", "endsAt", "generatorURL", "annotations", "status", "labels", "other"] {
+            for value in [value.to_owned(), format!(r#"{{"x":{value}}}"#)] {
+                let body = format!(r#"{{"alerts":[{{"labels":{{"a":"b"}},"{place}":{value}}},{{"labels":{{"a":"c"}}}}]}}"#);
+                let counted = census(body.as_bytes(), None).map(|counted| counted.ours.total());
+                let read = read(Source::Alertmanager, body.as_bytes(), received_at()).map(|read| read.alerts.len() as u64);
+                assert_eq!(counted, read, "{body}");
+            }
+        }
+    }
+}
