@@ -51,6 +51,8 @@ pub mod ports;
 #[cfg(feature = "service")]
 pub mod rules_dir;
 #[cfg(feature = "service")]
+pub mod settings;
+#[cfg(feature = "service")]
 pub mod store;
 #[cfg(feature = "service")]
 pub mod telemetry;

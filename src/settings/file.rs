@@ -1,0 +1,150 @@
+//! The settings file as it is written. Plain data, unchecked; unknown keys are refused by the reader.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+use crate::notify::ChannelSettings;
+use crate::outgoing::EndpointSettings;
+use crate::telemetry::LogFormat;
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) rules: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
+    pub(super) cluster: Cluster,
+    pub(super) prometheus: Vec<Endpoint>,
+    pub(super) alertmanager: Vec<Endpoint>,
+    pub(super) channels: Option<Vec<ChannelSettings>>,
+    pub(super) http: Http,
+    pub(super) tokens: Tokens,
+    pub(super) retention: Retention,
+    pub(super) log: Log,
+    pub(super) tail: Option<Scalar>,
+    pub(super) external_url: Option<String>,
+    pub(super) shutdown_grace: Option<Scalar>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Cluster {
+    pub(super) name: Option<String>,
+    pub(super) kubeconfig: Option<PathBuf>,
+    pub(super) namespaces: Vec<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: Option<String>,
+    pub(super) body_limit: Option<Scalar>,
+    pub(super) bytes_in_flight: Option<Scalar>,
+    pub(super) connections: Option<Scalar>,
+    pub(super) inbox: Option<Scalar>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tokens {
+    pub(super) ingest: Vec<PathBuf>,
+    pub(super) read: Vec<PathBuf>,
+    pub(super) operate: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Retention {
+    pub(super) age: Option<Scalar>,
+    pub(super) size: Option<Scalar>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) format: Option<LogFormat>,
+}
+
+/// A number or a text, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Scalar(pub(super) String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl Visitor<'_> for Reader {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or a text with a unit")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {
+                Ok(Scalar(text.to_owned()))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {
+                Ok(Scalar(number.to_string()))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Scalar, E> {
+                Ok(Scalar(number.to_string()))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar, E> {
+                Ok(Scalar(number.to_string()))
+            }
+        }
+
+        value.deserialize_any(Reader)
+    }
+}
+
+/// An address, or an address with credentials from files.
+#[derive(Debug)]
+pub(super) struct Endpoint(pub(super) EndpointSettings);
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            url: String,
+            #[serde(default)]
+            token_file: Option<PathBuf>,
+            #[serde(default)]
+            username: Option<String>,
+            #[serde(default)]
+            password_file: Option<PathBuf>,
+            #[serde(default)]
+            ca_file: Option<PathBuf>,
+            #[serde(default)]
+            proxy: Option<String>,
+        }
+
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Endpoint;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address, or an object with `url` and the files of its credentials")
+            }
+
+            fn visit_str<E: Error>(self, url: &str) -> Result<Endpoint, E> {
+                Ok(Endpoint(EndpointSettings::plain(url)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Endpoint, A::Error> {
+                let Written { url, token_file, username, password_file, ca_file, proxy } =
+                    serde::Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Endpoint(EndpointSettings { url, token_file, username, password_file, ca_file, proxy }))
+            }
+        }
+
+        value.deserialize_any(Reader)
+    }
+}
