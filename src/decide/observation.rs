@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     AlertmanagerView, Digest, Fact, Fingerprint, HttpCheck, HttpResult, Number, Query, Resolution, RolloutStatus, TailSource,
-    TargetId, Time,
+    TargetId, Time, Unknown, UnknownKind,
 };
 
 /// What an observation is for.
@@ -53,6 +53,20 @@ pub struct Answer {
     pub value: Fact<Number>,
     /// The traffic, where a floor is set.
     pub floor: Option<Fact<Number>>,
+}
+
+impl Answer {
+    /// A value, and the traffic with the least that it must be: below it the traffic counts as unknown, and so does the value.
+    pub fn of(value: Fact<Number>, floor: Option<(Fact<Number>, &str)>) -> Self {
+        let floor = floor.map(|(traffic, least)| {
+            let read = traffic.value.and_then(|read| match least.parse::<f64>() {
+                Ok(least) if read.get() >= least => Ok(read),
+                _ => Err(Unknown::new(UnknownKind::BelowFloor, format!("{} is below the floor of {least}", read.get()))),
+            });
+            Fact { value: read, at: traffic.at, source: traffic.source }
+        });
+        Self { value, floor }
+    }
 }
 
 /// What came back.

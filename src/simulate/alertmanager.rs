@@ -1,0 +1,219 @@
+//! Alertmanager: peers that hold the same alerts, silences, inhibition, and the notifications that go out, as real webhook bodies.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::model::{
+    Alert, AlertOnPeer, AlertStatus, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState, PeerView, Time,
+    Unknown, UnknownKind,
+};
+use crate::policy::matcher::{self, Matcher};
+
+/// One peer.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) up_since: Time,
+    pub(super) down: bool,
+    /// It does not hold the alerts that the others hold (it was started lately).
+    pub(super) empty: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Silence {
+    matchers: Vec<Matcher>,
+    by: String,
+}
+
+/// An alert, and what was said about it.
+#[derive(Clone, Debug)]
+struct Held {
+    alert: Alert,
+    /// When the next notification about it is due, if there is anything new.
+    flush_at: Time,
+    said: Option<AlertStatus>,
+}
+
+/// All peers.
+#[derive(Clone, Debug)]
+pub(super) struct Alertmanager {
+    pub(super) peers: Vec<Peer>,
+    /// How long a new alert waits.
+    pub(super) group_wait: Duration,
+    /// How long news of a known one wait.
+    pub(super) group_interval: Duration,
+    held: BTreeMap<Fingerprint, Held>,
+    /// Those that are over or lost, the latest last.
+    over: Vec<Held>,
+    silences: Vec<Silence>,
+    /// What inhibits what, in this order.
+    inhibitions: Vec<(Vec<Matcher>, Vec<Matcher>)>,
+}
+
+impl Default for Alertmanager {
+    fn default() -> Self {
+        Self {
+            peers: Vec::new(),
+            group_wait: Duration::ZERO,
+            group_interval: Duration::ZERO,
+            held: BTreeMap::new(),
+            over: Vec::new(),
+            silences: Vec::new(),
+            inhibitions: Vec::new(),
+        }
+    }
+}
+
+impl Alertmanager {
+    /// An alert fires.
+    pub(super) fn fire(&mut self, labels: Labels, annotations: Labels, starts_at: Time, now: Time) -> Alert {
+        let fingerprint = Fingerprint::of(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let alert = Alert {
+            fingerprint,
+            status: AlertStatus::Firing,
+            labels,
+            annotations,
+            starts_at,
+            ends_at: None,
+            generator_url: String::new(),
+        };
+        let flush_at = self.held.get(&fingerprint).map_or(now + self.group_wait, |held| held.flush_at.max(now));
+        let said = self.held.get(&fingerprint).and_then(|held| held.said);
+        self.held.insert(fingerprint, Held { alert: alert.clone(), flush_at, said });
+        alert
+    }
+
+    /// An alert is over.
+    pub(super) fn end(&mut self, labels: &Labels, now: Time) {
+        for held in self.held.values_mut().filter(|held| held.alert.labels == *labels) {
+            held.alert.status = AlertStatus::Resolved;
+            held.alert.ends_at = Some(now);
+            held.flush_at = held.flush_at.max(now);
+        }
+    }
+
+    /// The alerts of that name that fire.
+    pub(super) fn firing(&self, alertname: &str) -> Vec<Alert> {
+        let named = |held: &&Held| held.alert.label("alertname") == alertname && held.alert.status == AlertStatus::Firing;
+        self.held.values().filter(named).map(|held| held.alert.clone()).collect()
+    }
+
+    /// The alert with these labels, fired or over, if it was ever heard of.
+    pub(super) fn known(&self, labels: &Labels) -> Option<Alert> {
+        self.held.values().chain(self.over.iter().rev()).find(|held| held.alert.labels == *labels).map(|held| held.alert.clone())
+    }
+
+    /// The peers lose an alert without anybody saying that it is over.
+    pub(super) fn lose(&mut self, alertname: &str) {
+        let lost = |held: &&Held| held.alert.label("alertname") == alertname;
+        self.over.extend(self.held.values().filter(lost).cloned());
+        self.held.retain(|_, held| held.alert.label("alertname") != alertname);
+    }
+
+    pub(super) fn silence(&mut self, matchers: Vec<Matcher>, by: String) {
+        self.silences.push(Silence { matchers, by });
+    }
+
+    pub(super) fn end_silences(&mut self) {
+        self.silences.clear();
+    }
+
+    pub(super) fn inhibit(&mut self, source: Vec<Matcher>, target: Vec<Matcher>) {
+        self.inhibitions.push((source, target));
+    }
+
+    pub(super) fn next_event(&self) -> Option<Time> {
+        let news = |held: &&Held| held.said != Some(held.alert.status);
+        self.held.values().filter(news).map(|held| held.flush_at).min()
+    }
+
+    /// The notifications that are due. None while a peer is down that would send them, and none for what is suppressed.
+    pub(super) fn notify(&mut self, now: Time) -> Vec<Vec<u8>> {
+        let alive = self.peers.iter().any(|peer| !peer.down);
+        let interval = self.group_interval;
+        let mut bodies = Vec::new();
+        let states: BTreeMap<Fingerprint, PeerAlertState> =
+            self.held.iter().map(|(print, held)| (*print, self.state(&held.alert))).collect();
+        for (print, held) in &mut self.held {
+            if held.said == Some(held.alert.status) || held.flush_at > now {
+                continue;
+            }
+            held.flush_at = now + interval.max(Duration::from_secs(1));
+            if !alive || states.get(print) != Some(&PeerAlertState::Active) {
+                continue;
+            }
+            let never_said = held.said.is_none() && held.alert.status == AlertStatus::Resolved;
+            held.said = Some(held.alert.status);
+            if !never_said {
+                bodies.push(body(std::slice::from_ref(&held.alert), 0));
+            }
+        }
+        let over = |held: &Held| held.alert.status == AlertStatus::Resolved && held.said == Some(AlertStatus::Resolved);
+        self.over.extend(self.held.values().filter(|held| over(held)).cloned());
+        self.held.retain(|_, held| !over(held));
+        bodies
+    }
+
+    fn state(&self, alert: &Alert) -> PeerAlertState {
+        let silences = self.silences.iter().filter(|silence| matcher::all_match(&silence.matchers, &alert.labels));
+        let by: Vec<String> = silences.map(|silence| silence.by.clone()).collect();
+        if !by.is_empty() {
+            return PeerAlertState::Silenced { by };
+        }
+        let fires = |matchers: &[Matcher]| {
+            self.held.values().any(|held| {
+                held.alert.status == AlertStatus::Firing
+                    && held.alert.fingerprint != alert.fingerprint
+                    && matcher::all_match(matchers, &held.alert.labels)
+            })
+        };
+        let inhibits = |(source, target): &(Vec<Matcher>, Vec<Matcher>)| matcher::all_match(target, &alert.labels) && fires(source);
+        if self.inhibitions.iter().any(inhibits) { PeerAlertState::Inhibited } else { PeerAlertState::Active }
+    }
+
+    /// What each peer says of these alerts.
+    pub(super) fn view(&self, fingerprints: &[Fingerprint], evaluated_at: Fact<Time>, now: Time) -> AlertmanagerView {
+        let peers = self.peers.iter().enumerate().map(|(number, peer)| {
+            let name = format!("alertmanager-{number}");
+            if peer.down {
+                let why = Unknown::new(UnknownKind::Unreachable, format!("{name} does not answer"));
+                return Fact::unknown(why, now, name);
+            }
+            let ours = |held: &&Held| {
+                !peer.empty && held.alert.status == AlertStatus::Firing && fingerprints.contains(&held.alert.fingerprint)
+            };
+            let alerts = self.held.values().filter(ours).map(|held| AlertOnPeer {
+                occurrence: Occurrence { fingerprint: held.alert.fingerprint, starts_at: held.alert.starts_at },
+                labels: held.alert.labels.clone(),
+                state: self.state(&held.alert),
+            });
+            let view = PeerView { peer: name.clone(), up: now.since(peer.up_since), alerts: alerts.collect() };
+            Fact::known(view, now, name)
+        });
+        AlertmanagerView { peers: peers.collect(), evaluated_at }
+    }
+}
+
+/// A webhook body as Alertmanager sends it.
+pub(super) fn body(alerts: &[Alert], truncated: u64) -> Vec<u8> {
+    let status = |alert: &Alert| if alert.status == AlertStatus::Firing { "firing" } else { "resolved" };
+    let all = if alerts.iter().any(|alert| alert.status == AlertStatus::Firing) { "firing" } else { "resolved" };
+    let list: Vec<Value> = alerts
+        .iter()
+        .map(|alert| {
+            json!({
+                "status": status(alert), "labels": alert.labels, "annotations": alert.annotations,
+                "startsAt": alert.starts_at.to_string(),
+                "endsAt": alert.ends_at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string()),
+                "generatorURL": alert.generator_url, "fingerprint": alert.fingerprint.to_string(),
+            })
+        })
+        .collect();
+    let body = json!({
+        "version": "4", "groupKey": "{}:{}", "truncatedAlerts": truncated, "status": all, "receiver": "backout",
+        "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "http://alertmanager.example:9093",
+        "alerts": list,
+    });
+    body.to_string().into_bytes()
+}

@@ -1,0 +1,488 @@
+//! The deterministic driver: one virtual time, one queue, and the same brain as the service. It carries the effects of `step` out
+//! on a world, keeps a journal in bytes, can crash and start again, and watches over the invariants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::command::Command;
+use super::transcript::Transcript;
+use super::world::{Emitted, World};
+use crate::decide::book::Book;
+use crate::decide::effect::{Context, Effect, Input};
+use crate::decide::incident::Event;
+use crate::decide::limits::Limits;
+use crate::decide::observation::{Answer, Observation, Request};
+use crate::decide::{operate, step, wake_at};
+use crate::journal::receipt::Receipt;
+use crate::journal::record::{self, Record, Stamped};
+use crate::model::{Applied, IncidentId, Operation, Source, Time, Urgency};
+use crate::policy::types::Policies;
+use crate::ports::RowKind;
+
+/// How long things take.
+#[derive(Clone, Copy, Debug)]
+pub struct Latency {
+    /// From a durable receipt to its decision.
+    pub inbox: Duration,
+    /// A look-up or an observation.
+    pub read: Duration,
+    /// Dry run and evidence.
+    pub prepare: Duration,
+    /// A write: it is made after half of it, and answered at its end.
+    pub write: Duration,
+    /// A message.
+    pub tell: Duration,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            inbox: Duration::from_millis(10),
+            read: Duration::from_millis(100),
+            prepare: Duration::from_secs(1),
+            write: Duration::from_secs(1),
+            tell: Duration::from_millis(200),
+        }
+    }
+}
+
+/// More steps than this at one moment is a loop.
+const STEPS_AT_ONCE: u32 = 10_000;
+/// How often the engine ticks when nothing is due.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What is due at a time.
+#[derive(Clone, Debug)]
+enum Due {
+    /// An effect is carried out, and answered.
+    Effect(Effect),
+    /// A write is made; its answer comes later.
+    Write(Effect),
+    /// An answer comes.
+    Answer(Box<Input>),
+    /// Something in the story happens.
+    Command(Command),
+}
+
+/// A row of the journal.
+#[derive(Clone, Debug)]
+struct Row {
+    kind: RowKind,
+    at: Time,
+    bytes: Vec<u8>,
+}
+
+/// What may happen as soon as an incident is somewhere.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// The phase that is entered.
+    pub phase: String,
+    /// How long after.
+    pub delay: Duration,
+    /// What happens.
+    pub command: Command,
+}
+
+/// The driver.
+#[derive(Debug)]
+pub struct Driver {
+    /// The world outside.
+    pub world: World,
+    /// Sets of policies by name; `main` is in force first.
+    pub sets: BTreeMap<String, Policies>,
+    /// The product's times.
+    pub limits: Limits,
+    /// The cluster's name.
+    pub cluster: Option<String>,
+    /// How long things take.
+    pub latency: Latency,
+    /// What happens when an incident enters a phase, once each.
+    pub hooks: Vec<Hook>,
+    /// What was seen.
+    pub transcript: Transcript,
+    in_force: String,
+    book: Book,
+    now: Time,
+    queue: BTreeMap<(Time, u64), Due>,
+    numbers: u64,
+    journal: Vec<Row>,
+    running: bool,
+    /// Bodies that nobody acknowledged: Alertmanager sends them again.
+    undelivered: Vec<Vec<u8>>,
+    idle_at: Time,
+    /// Broken invariants.
+    violations: Vec<String>,
+}
+
+impl Driver {
+    /// A driver at the beginning of a story; times in the transcript count from `zero`.
+    pub fn new(world: World, sets: BTreeMap<String, Policies>, now: Time, zero: Time) -> Self {
+        Self {
+            world,
+            sets,
+            limits: Limits::default(),
+            cluster: Some("prod".to_owned()),
+            latency: Latency::default(),
+            hooks: Vec::new(),
+            transcript: Transcript::new(zero),
+            in_force: "main".to_owned(),
+            book: Book::default(),
+            now,
+            queue: BTreeMap::new(),
+            numbers: 0,
+            journal: Vec::new(),
+            running: false,
+            undelivered: Vec::new(),
+            idle_at: now,
+            violations: Vec::new(),
+        }
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// All that is remembered.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Broken invariants, in words. Empty is right.
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// Something happens at a time.
+    pub fn schedule(&mut self, at: Time, command: Command) {
+        self.push(at, Due::Command(command));
+    }
+
+    /// Lets the story go on until then.
+    pub fn run_until(&mut self, until: Time) {
+        let mut at_once = 0_u32;
+        loop {
+            let mut next = [self.world.next_event(), self.queue.keys().next().map(|(at, _)| *at)].into_iter().flatten().min();
+            if self.running {
+                let tick = wake_at(&self.book, &self.limits).map_or(self.idle_at, |at| at.min(self.idle_at));
+                next = Some(next.map_or(tick, |at| at.min(tick)));
+            }
+            let Some(at) = next.filter(|at| *at <= until) else { break };
+            if at > self.now {
+                at_once = 0;
+                self.now = at;
+            }
+            at_once += 1;
+            if at_once > STEPS_AT_ONCE {
+                self.violations.push(format!("more than {STEPS_AT_ONCE} steps at {}", self.now));
+                break;
+            }
+            self.once();
+        }
+        self.now = self.now.max(until);
+        self.world.advance(self.now);
+    }
+
+    /// Does the first thing that is due.
+    fn once(&mut self) {
+        self.world.advance(self.now);
+        if self.take_emitted() {
+            return;
+        }
+        if let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let due = entry.remove();
+            self.due(due);
+            self.take_emitted();
+            return;
+        }
+        if self.running {
+            let woken = wake_at(&self.book, &self.limits).is_some_and(|at| at <= self.now);
+            if woken || self.idle_at <= self.now {
+                if !woken {
+                    self.idle_at = self.now + IDLE;
+                }
+                self.input(Input::Tick);
+            }
+        }
+    }
+
+    fn due(&mut self, due: Due) {
+        match due {
+            Due::Command(command) => command.run(self),
+            Due::Answer(input) => self.input(*input),
+            Due::Effect(effect) => self.carry_out(effect),
+            Due::Write(effect) => {
+                if let Effect::Apply { plan, step, guard } = effect {
+                    let applied = self.world.apply(&plan, step, &guard, self.now);
+                    let input = Input::Applied { incident: plan.incident.clone(), applied };
+                    self.answer(self.latency.write / 2, input);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, at: Time, due: Due) {
+        self.numbers += 1;
+        self.queue.insert((at.max(self.now), self.numbers), due);
+    }
+
+    fn answer(&mut self, after: Duration, input: Input) {
+        self.push(self.now + after, Due::Answer(Box::new(input)));
+    }
+
+    /// What came out of the world; whether there was anything.
+    fn take_emitted(&mut self) -> bool {
+        let emitted = self.world.take_emitted();
+        let any = !emitted.is_empty();
+        for emitted in emitted {
+            match emitted {
+                Emitted::Log(text) => self.transcript.world(self.now, &text),
+                Emitted::Watch(event) if self.running => self.input(Input::Watched(event)),
+                Emitted::Watch(_) => {}
+                Emitted::Webhook(body) => self.webhook(body),
+            }
+        }
+        any
+    }
+
+    /// A webhook: durable, then acknowledged, then decided about.
+    fn webhook(&mut self, body: Vec<u8>) {
+        if !self.running {
+            self.undelivered.push(body);
+            return;
+        }
+        let bytes = Receipt { source: Source::Alertmanager, body: &body }.encode();
+        self.journal.push(Row { kind: RowKind::Receipt, at: self.now, bytes });
+        let input = self.received(self.journal.len() - 1);
+        self.answer(self.latency.inbox, input);
+    }
+
+    fn received(&self, index: usize) -> Input {
+        let row = self.journal.get(index);
+        let read = row.and_then(|row| Some(Receipt::decode(&row.bytes).ok()?.read(row.at).ok()?));
+        Input::Received { seq: index as u64 + 1, at: row.map_or(self.now, |row| row.at), notification: read }
+    }
+
+    /// One step: records are durable before effects start.
+    fn input(&mut self, input: Input) {
+        if !self.running {
+            return;
+        }
+        self.transcript.input(self.now, &input);
+        let fallback = Policies::default();
+        let policies = self.sets.get(&self.in_force).unwrap_or(&fallback);
+        let ctx = Context { policies, limits: &self.limits, cluster: self.cluster.as_deref() };
+        let done = step(&ctx, &self.book, input, self.now);
+        for (status, heard) in &done.heard {
+            self.transcript.heard(self.now, *status, *heard);
+        }
+        self.commit(&done.records);
+        for effect in done.effects {
+            self.start(effect);
+        }
+    }
+
+    fn commit(&mut self, records: &[Stamped]) {
+        if records.is_empty() {
+            return;
+        }
+        match record::encode(records) {
+            Ok(bytes) => self.journal.push(Row { kind: RowKind::Step, at: self.now, bytes }),
+            Err(why) => self.violations.push(format!("records cannot be written: {why}")),
+        }
+        for stamped in records {
+            if let Err(why) = self.book.fold(stamped) {
+                self.violations.push(format!("{}: {why}", self.now));
+            }
+            if let Record::Incident { id, event } = &stamped.record {
+                self.transcript.event(stamped.at, id, event, &self.book);
+                self.watch_over(id, event);
+                self.hook(event);
+            }
+        }
+    }
+
+    fn hook(&mut self, event: &Event) {
+        let phase = match event {
+            Event::Opened { incident } => incident.phase.as_str(),
+            Event::Phase { to } => to.as_str(),
+            _ => return,
+        };
+        let (hit, rest): (Vec<Hook>, Vec<Hook>) = std::mem::take(&mut self.hooks).into_iter().partition(|h| h.phase == phase);
+        self.hooks = rest;
+        for hook in hit {
+            self.push(self.now + hook.delay, Due::Command(hook.command));
+        }
+    }
+
+    /// What must hold after every event.
+    fn watch_over(&mut self, id: &IncidentId, event: &Event) {
+        if let Event::Noted { text } = event
+            && text.starts_with("defect:")
+        {
+            self.violations.push(format!("{} {id}: {text}", self.now));
+        }
+        let mut acting = BTreeSet::new();
+        for incident in self.book.incidents.values() {
+            let under_way = incident.attempts.iter().filter(|attempt| attempt.ended.is_none()).count();
+            let target = incident.target.as_ref().map(ToString::to_string);
+            if under_way > 1 || (under_way == 1 && !acting.insert(target.clone())) {
+                self.violations.push(format!("{}: two attempts at once on {target:?}", self.now));
+            }
+        }
+    }
+
+    /// Starts an effect; its records are durable.
+    fn start(&mut self, effect: Effect) {
+        let after = match &effect {
+            Effect::Locate { .. } | Effect::Observe { .. } => self.latency.read,
+            Effect::Prepare { .. } => self.latency.prepare,
+            Effect::Apply { plan, .. } => {
+                let incident = self.book.incidents.get(&plan.incident);
+                let intended = incident.and_then(|incident| incident.attempt()).filter(|attempt| attempt.ended.is_none());
+                if intended.is_none_or(|attempt| attempt.plan.hash() != plan.hash()) {
+                    self.violations.push(format!("{}: a write without a durable intent", self.now));
+                }
+                self.push(self.now + self.latency.write / 2, Due::Write(effect));
+                return;
+            }
+            Effect::Tell(_) | Effect::ClosePage(_) | Effect::Event { .. } => self.latency.tell,
+        };
+        self.push(self.now + after, Due::Effect(effect));
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let now = self.now;
+        match effect {
+            Effect::Locate { occurrence, lane, alert, lookup } => {
+                let resolution = self.world.resolve(&lookup, now);
+                let onset = self.world.onset(&alert, now);
+                self.input(Input::Located { occurrence, lane, resolution, onset });
+            }
+            Effect::Observe { incident, id, request } => {
+                let observation = Box::new(self.observe(&request));
+                self.input(Input::Observed { incident, id, observation });
+            }
+            Effect::Prepare { plan, guard } => {
+                let report = self.world.preflight(&plan, &guard, now);
+                let evidence = Box::new(self.world.evidence(&plan, now));
+                self.input(Input::Prepared { incident: plan.incident.clone(), report, evidence });
+            }
+            Effect::Tell(message) => {
+                let delivery = self.world.deliver(&message, now);
+                self.transcript.message(now, &message, &delivery);
+                let page = message.urgency == Urgency::Page;
+                self.input(Input::Told { incident: message.incident.clone(), message: message.id.clone(), page, delivery });
+            }
+            Effect::ClosePage(incident) => {
+                let open = self.world.close_page(&incident);
+                self.transcript.page_closed(now, &incident, open);
+            }
+            Effect::Event { target, incident, reason, note } => self.transcript.kube_event(now, &incident, &target, reason, &note),
+            Effect::Apply { .. } => {}
+        }
+    }
+
+    fn observe(&mut self, request: &Request) -> Observation {
+        let now = self.now;
+        let workload = request.target.as_ref().map(|target| self.world.observe(target, now));
+        let evaluated_at = self.world.evaluated_at(now);
+        let alerts = self.world.view(&request.fingerprints, evaluated_at, now);
+        let mut values = BTreeMap::new();
+        for (name, query) in &request.queries {
+            let value = self.world.query(&query.promql, now);
+            let floor = query.floor.as_ref().map(|(promql, least)| (self.world.query(promql, now), least.as_str()));
+            values.insert(name.clone(), Answer::of(value, floor));
+        }
+        let rollout = request.rollout.as_ref().zip(request.target.as_ref());
+        Observation {
+            at: now,
+            workload,
+            alerts,
+            values,
+            watch_heard_at: self.world.watch_heard_at(now),
+            rollout: rollout.map(|(release, target)| self.world.rollout(target, release, now)),
+            http: request.http.iter().map(|check| self.world.check(check, now)).collect(),
+            tail: request.tail_of.as_ref().and_then(|alertname| self.world.tail(alertname, now)),
+        }
+    }
+}
+
+/// What people do to the service itself.
+impl Driver {
+    /// The process starts: the book is folded from the journal's bytes, then everything is taken up again.
+    pub fn start_process(&mut self) {
+        let mut book = Book::default();
+        for row in self.journal.iter().filter(|row| row.kind == RowKind::Step) {
+            match record::decode(&row.bytes) {
+                Ok(records) => {
+                    if let Some(why) = records.iter().find_map(|stamped| book.fold(stamped).err()) {
+                        self.violations.push(format!("{}: recovery: {why}", self.now));
+                    }
+                }
+                Err(why) => self.violations.push(format!("{}: recovery: {why}", self.now)),
+            }
+        }
+        if book != self.book {
+            self.violations.push(format!("{}: the journal gives another book than the live one", self.now));
+        }
+        self.book = book;
+        self.running = true;
+        self.transcript.world(self.now, "backout starts");
+        self.input(Input::Started { program: "simulated".to_owned() });
+        self.input(Input::Loaded);
+        let receipts = self.journal.iter().enumerate().filter(|(index, row)| {
+            row.kind == RowKind::Receipt && !self.book.is_consumed(*index as u64 + 1)
+        });
+        let again: Vec<Input> = receipts.map(|(index, _)| self.received(index)).collect();
+        for input in again {
+            self.answer(self.latency.inbox, input);
+        }
+        self.world.reconnect();
+        self.take_emitted();
+        for body in std::mem::take(&mut self.undelivered) {
+            self.webhook(body);
+        }
+    }
+
+    /// The process ends at once: whatever is under way is lost, what the journal holds is not.
+    pub fn crash(&mut self) {
+        self.queue.retain(|_, due| matches!(due, Due::Command(_)));
+        self.running = false;
+        self.transcript.world(self.now, "backout is killed");
+    }
+
+    /// Other policies come into force.
+    pub fn reload(&mut self, set: &str) {
+        set.clone_into(&mut self.in_force);
+        self.transcript.world(self.now, &format!("policies `{set}` are loaded"));
+        self.input(Input::Loaded);
+    }
+
+    /// A person says something; refused if it is not possible, as the API does.
+    pub fn operate(&mut self, operation: Operation) {
+        match operate::check(&self.book, &operation, self.now) {
+            Ok(()) => self.input(Input::Operation(operation)),
+            Err(why) => self.transcript.world(self.now, &format!("refused: {why}")),
+        }
+    }
+
+    /// The end of a story: the journal still gives the same book.
+    pub fn finish(&mut self) {
+        let rows = self.journal.iter().filter(|row| row.kind == RowKind::Step);
+        let mut book = Book::default();
+        for row in rows {
+            for stamped in record::decode(&row.bytes).unwrap_or_default() {
+                if let Err(why) = book.fold(&stamped) {
+                    self.violations.push(format!("at the end: {why}"));
+                }
+            }
+        }
+        if book != self.book {
+            self.violations.push("at the end: the journal gives another book than the live one".to_owned());
+        }
+        let incidents = self.book.incidents.values();
+        let written = incidents.flat_map(|incident| &incident.attempts).filter(|a| matches!(a.applied, Some(Applied::Done { .. })));
+        self.transcript.end(written.count());
+    }
+}

@@ -1,0 +1,32 @@
+//! L3: the second set of hands. A cluster, Prometheus, Alertmanager and channels in memory, for the demo and for tests; a driver
+//! that tells whole stories in virtual time with the same brain as the service. What it claims about the real thing is checked by
+//! contract tests that run on both.
+
+mod alertmanager;
+mod channels;
+mod cluster;
+mod command;
+mod deployment;
+mod driver;
+mod hands;
+mod happening;
+mod line;
+mod prometheus;
+mod script;
+mod store;
+mod time;
+mod transcript;
+mod watch;
+mod world;
+
+pub use channels::Delivered;
+pub use cluster::Doubt;
+pub use command::{Command, Event, Person};
+pub use driver::{Driver, Hook, Latency};
+pub use hands::{Hands, Mouths};
+pub use prometheus::{INTERVAL, Rule, Series};
+pub use script::Script;
+pub use store::MemoryStore;
+pub use time::SpeedClock;
+pub use transcript::Transcript;
+pub use world::{Emitted, NewDeployment, Part, World};

@@ -1,0 +1,513 @@
+//! A world in memory: a cluster, Prometheus, Alertmanager and channels, which move as time goes by. Synchronous and deterministic:
+//! the caller says what time it is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::alertmanager::{self, Alertmanager, Peer};
+use super::channels::{Channels, Delivered};
+use super::cluster::{Cluster, Doubt};
+use super::deployment::Deployment;
+use super::prometheus::{Change, Prometheus, Rule, Series};
+use crate::model::{
+    Alert, AlertStatus, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult,
+    IncidentId, Labels, Lookup, Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId,
+    TargetRef, Time, Unknown, WatchEvent, template,
+};
+use crate::policy::matcher::Matcher;
+
+/// What comes out of the world by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Emitted {
+    /// The watch saw something.
+    Watch(Box<WatchEvent>),
+    /// Alertmanager posts this body to our webhook.
+    Webhook(Vec<u8>),
+    /// Something for the transcript.
+    Log(String),
+}
+
+/// What may be down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The API server.
+    Cluster,
+    /// Prometheus.
+    Prometheus,
+    /// Rule evaluation, while Prometheus answers.
+    Evaluation,
+    /// One peer, or all.
+    Alertmanager(Option<usize>),
+    /// A channel; all of them where the name is empty.
+    Channel(String),
+}
+
+/// How a Deployment begins.
+#[derive(Clone, Debug)]
+pub struct NewDeployment {
+    /// Where.
+    pub at: TargetRef,
+    /// Its image.
+    pub image: String,
+    /// How many pods.
+    pub replicas: i32,
+    /// How long a pod takes to become ready.
+    pub ready_after: Duration,
+    /// `revisionHistoryLimit`.
+    pub history_limit: usize,
+    /// `strategy: Recreate`.
+    pub recreate: bool,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// A ConfigMap that its environment is from.
+    pub config_map: Option<String>,
+}
+
+/// The world.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    now: Time,
+    pub(super) cluster: Cluster,
+    pub(super) prometheus: Prometheus,
+    pub(super) alertmanager: Alertmanager,
+    pub(super) channels: Channels,
+    /// What health URLs answer, by URL and image.
+    urls: BTreeMap<String, (TargetRef, BTreeMap<String, u16>)>,
+    emitted: VecDeque<Emitted>,
+}
+
+impl World {
+    /// An empty world with as many Alertmanager peers, up for a long time.
+    pub fn new(now: Time, peers: usize) -> Self {
+        let peer = Peer { up_since: now - Duration::from_secs(86_400), down: false, empty: false };
+        let mut world = Self { now, ..Self::default() };
+        world.alertmanager.peers = vec![peer; peers];
+        world
+    }
+
+    /// Lets the time go by: everything that happens by itself until then happens, in order.
+    pub fn advance(&mut self, now: Time) {
+        while let Some(at) = self.next_event().filter(|at| *at <= now) {
+            self.now = self.now.max(at);
+            let at = self.now;
+            let events = self.cluster.run(at);
+            self.emit_watch(events);
+            self.prometheus.sample(&self.cluster.deployments, at);
+            for change in self.prometheus.evaluate(at) {
+                match change {
+                    Change::Fires { labels, starts_at } => {
+                        self.emitted.push_back(Emitted::Log(format!("alert {} fires", name(&labels))));
+                        self.alertmanager.fire(labels, Labels::new(), starts_at, at);
+                    }
+                    Change::Ends { labels } => {
+                        self.emitted.push_back(Emitted::Log(format!("alert {} is over", name(&labels))));
+                        self.alertmanager.end(&labels, at);
+                    }
+                }
+            }
+            let bodies = self.alertmanager.notify(at);
+            self.emitted.extend(bodies.into_iter().map(Emitted::Webhook));
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// When something happens next by itself.
+    pub fn next_event(&self) -> Option<Time> {
+        [self.cluster.next_event(), self.prometheus.next_event(), self.alertmanager.next_event()].into_iter().flatten().min()
+    }
+
+    /// The time that the world has reached.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The alert with these labels, if Alertmanager holds it.
+    pub fn held(&self, labels: &Labels) -> Option<Alert> {
+        self.alertmanager.known(labels)
+    }
+
+    /// Takes what came out since.
+    pub fn take_emitted(&mut self) -> Vec<Emitted> {
+        self.emitted.drain(..).collect()
+    }
+
+    fn emit_watch(&mut self, events: Vec<WatchEvent>) {
+        self.emitted.extend(std::mem::take(&mut self.cluster.log).into_iter().map(Emitted::Log));
+        self.emitted.extend(events.into_iter().map(|event| Emitted::Watch(Box::new(event))));
+    }
+
+    /// Something was done to the cluster: the watch sees it, series follow.
+    fn touched(&mut self) {
+        let events = self.cluster.watched(self.now);
+        self.emit_watch(events);
+        self.prometheus.sample(&self.cluster.deployments, self.now);
+    }
+
+    fn log(&mut self, text: String) {
+        self.emitted.push_back(Emitted::Log(text));
+    }
+}
+
+/// What people, pipelines and misfortune do.
+impl World {
+    /// Somebody makes a Deployment.
+    pub fn create(&mut self, new: &NewDeployment, by: &str) {
+        let uid = self.cluster.uid(&new.at);
+        let template = pod_template(&new.at.name, &new.image, new.config_map.as_deref());
+        let mut made = Deployment::new(new.at.clone(), uid, template, new.replicas, (by, self.now));
+        made.ready_after = new.ready_after;
+        made.history_limit = new.history_limit;
+        made.recreate = new.recreate;
+        made.annotations.clone_from(&new.annotations);
+        if let Some(name) = &new.config_map {
+            self.cluster.config_maps.insert(format!("{}/{name}", new.at.namespace));
+        }
+        self.cluster.deployments.insert(new.at.clone(), made);
+        self.log(format!("{}/{} created with {} by {by}", new.at.namespace, new.at.name, new.image));
+        self.touched();
+    }
+
+    /// Somebody puts another image there; with it, other annotations of the template and another ConfigMap.
+    pub fn deploy(&mut self, at: &TargetRef, image: &str, by: &str, annotations: &[(String, String)], config_map: Option<&str>) {
+        let now = self.now;
+        let Some(deployment) = self.cluster.deployments.get_mut(at) else { return };
+        let mut template = deployment.template.clone();
+        if let Some(name) = config_map {
+            template = pod_template(&at.name, image, Some(name));
+            self.cluster.config_maps.insert(format!("{}/{name}", at.namespace));
+        }
+        if let Some(container) = template.pointer_mut("/spec/containers/0").and_then(Value::as_object_mut) {
+            container.insert("image".to_owned(), json!(image));
+        }
+        if let (Some(metadata), false) = (template.get_mut("metadata").and_then(Value::as_object_mut), annotations.is_empty()) {
+            let map: BTreeMap<_, _> = annotations.iter().cloned().collect();
+            metadata.insert("annotations".to_owned(), json!(map));
+        }
+        deployment.write_template(template, by, now);
+        let generation = deployment.generation;
+        self.log(format!("{}/{} template {image} by {by} (generation {generation})", at.namespace, at.name));
+        self.touched();
+    }
+
+    /// Somebody scales.
+    pub fn scale(&mut self, at: &TargetRef, replicas: i32, by: &str) {
+        let now = self.now;
+        if let Some(deployment) = self.cluster.deployments.get_mut(at) {
+            deployment.write_replicas(replicas, by, now);
+        }
+        self.log(format!("{}/{} scaled to {replicas} by {by}", at.namespace, at.name));
+        self.touched();
+    }
+
+    /// Somebody pauses a rollout, or lets it go on.
+    pub fn pause_rollout(&mut self, at: &TargetRef, paused: bool, by: &str) {
+        let now = self.now;
+        if let Some(deployment) = self.cluster.deployments.get_mut(at) {
+            deployment.write_paused(paused, by, now);
+        }
+        self.log(format!("{}/{} paused: {paused}, by {by}", at.namespace, at.name));
+        self.touched();
+    }
+
+    /// Somebody annotates the Deployment itself.
+    pub fn annotate(&mut self, at: &TargetRef, key: &str, value: &str) {
+        if let Some(deployment) = self.cluster.deployments.get_mut(at) {
+            deployment.annotations.insert(key.to_owned(), value.to_owned());
+        }
+        self.log(format!("{}/{} annotated {key}={value}", at.namespace, at.name));
+        self.touched();
+    }
+
+    /// Somebody pauses us in a namespace, by its annotation.
+    pub fn pause_namespace(&mut self, namespace: &str, reason: &str) {
+        self.cluster.paused_namespaces.insert(namespace.to_owned(), reason.to_owned());
+        self.log(format!("namespace {namespace} annotated: {reason}"));
+    }
+
+    /// Somebody deletes a Deployment.
+    pub fn delete(&mut self, at: &TargetRef) {
+        self.cluster.deployments.remove(at);
+        self.log(format!("{}/{} deleted", at.namespace, at.name));
+        self.touched();
+    }
+
+    /// Somebody deletes a ConfigMap, `namespace/name`.
+    pub fn delete_config_map(&mut self, name: &str) {
+        self.cluster.config_maps.remove(name);
+        self.log(format!("configmap {name} deleted"));
+    }
+
+    /// Pods of this image never become ready.
+    pub fn break_image(&mut self, image: &str) {
+        self.cluster.images.broken.push(image.to_owned());
+    }
+
+    /// Pods cannot be created any more, or again.
+    pub fn refuse_pods(&mut self, why: Option<String>) {
+        self.cluster.images.no_pods = why;
+        self.cluster.wake(self.now);
+    }
+
+    /// An alert fires that no rule makes. Its condition began at `onset`.
+    pub fn fire(&mut self, labels: Labels, onset: Result<Time, Unknown>, tail: Option<Duration>) -> Alert {
+        let now = self.now;
+        let alert = self.alertmanager.fire(labels, Labels::new(), now, now);
+        let named = (alert.label("alertname").to_owned(), tail);
+        self.prometheus.know(alert.fingerprint, onset, named.1.map(|tail| (named.0, tail)));
+        self.log(format!("alert {} fires", name(&alert.labels)));
+        alert
+    }
+
+    /// The alerts of that name are over.
+    pub fn resolve_alert(&mut self, alertname: &str) {
+        for alert in self.alertmanager.firing(alertname) {
+            self.alertmanager.end(&alert.labels, self.now);
+            self.log(format!("alert {} is over", name(&alert.labels)));
+        }
+    }
+
+    /// The peers forget an alert; nobody says that it is over.
+    pub fn lose_alert(&mut self, alertname: &str) {
+        self.alertmanager.lose(alertname);
+        self.log(format!("alert {alertname} is lost by every peer"));
+    }
+
+    /// A webhook comes that nothing in the world stands for: late, repeated, cut, or of another cluster.
+    pub fn post(&mut self, alerts: &[Alert], truncated: u64) {
+        let words = |alert: &Alert| {
+            let status = if alert.status == AlertStatus::Firing { "firing" } else { "resolved" };
+            format!("{} {status}", name(&alert.labels))
+        };
+        let what: Vec<String> = alerts.iter().map(words).collect();
+        let cut = if truncated > 0 { format!(", {truncated} cut") } else { String::new() };
+        self.log(format!("webhook: {}{cut}", what.join(", ")));
+        self.emitted.push_back(Emitted::Webhook(alertmanager::body(alerts, truncated)));
+    }
+
+    /// A rule that is evaluated from now on.
+    pub fn add_rule(&mut self, rule: Rule) {
+        self.prometheus.add_rule(rule, self.now);
+    }
+
+    /// A series that follows what runs.
+    pub fn add_series(&mut self, query: &str, series: Series) {
+        self.prometheus.add_series(query, series);
+        self.prometheus.sample(&self.cluster.deployments, self.now);
+    }
+
+    /// A value by hand; `None`: no samples.
+    pub fn set_value(&mut self, query: &str, value: Option<f64>) {
+        self.prometheus.set(query, value);
+    }
+
+    /// A health URL whose status follows the image that runs.
+    pub fn add_url(&mut self, url: &str, of: TargetRef, by_image: BTreeMap<String, u16>) {
+        self.urls.insert(url.to_owned(), (of, by_image));
+    }
+
+    /// Somebody silences what matches.
+    pub fn silence(&mut self, matchers: Vec<Matcher>, by: &str) {
+        self.alertmanager.silence(matchers, by.to_owned());
+        self.log(format!("silenced by {by}"));
+    }
+
+    /// All silences end.
+    pub fn end_silences(&mut self) {
+        self.alertmanager.end_silences();
+        self.log("silences end".to_owned());
+    }
+
+    /// From now on alerts that match `source` inhibit those that match `target`.
+    pub fn inhibit(&mut self, source: Vec<Matcher>, target: Vec<Matcher>) {
+        self.alertmanager.inhibit(source, target);
+    }
+
+    /// How long notifications wait: new alerts, and news of known ones.
+    pub fn set_grouping(&mut self, wait: Duration, interval: Duration) {
+        self.alertmanager.group_wait = wait;
+        self.alertmanager.group_interval = interval;
+    }
+
+    /// A peer is started anew; it holds nothing until it is told again.
+    pub fn restart_peer(&mut self, number: usize) {
+        let now = self.now;
+        if let Some(peer) = self.alertmanager.peers.get_mut(number) {
+            *peer = Peer { up_since: now, down: false, empty: true };
+        }
+        self.log(format!("alertmanager-{number} was started anew"));
+    }
+
+    /// A channel for messages.
+    pub fn add_channel(&mut self, name: &str) {
+        self.channels.add(name);
+    }
+
+    /// Something is down, or up again.
+    pub fn set_down(&mut self, part: &Part, down: bool) {
+        let now = self.now;
+        let since = |known: Option<Time>| down.then(|| known.unwrap_or(now));
+        match part {
+            Part::Cluster => self.cluster.set_down(down, now),
+            Part::Prometheus => self.prometheus.down_since = since(self.prometheus.down_since),
+            Part::Evaluation => self.prometheus.stalled_since = since(self.prometheus.stalled_since),
+            Part::Alertmanager(which) => {
+                for (_, peer) in
+                    self.alertmanager.peers.iter_mut().enumerate().filter(|(number, _)| which.is_none_or(|which| which == *number))
+                {
+                    peer.down = down;
+                }
+            }
+            Part::Channel(name) => self.channels.set_down(name, down),
+        }
+        self.log(format!("{part:?} is {}", if down { "down" } else { "up" }));
+        self.touched();
+    }
+
+    /// We may not patch any more, or may again.
+    pub fn forbid_writes(&mut self, forbidden: bool) {
+        self.cluster.forbidden = forbidden;
+    }
+
+    /// Dry runs are refused for this reason, or not any more.
+    pub fn refuse_dry_runs(&mut self, why: Option<String>) {
+        self.cluster.refuses = why;
+    }
+
+    /// The next write's answer is lost.
+    pub fn doubt_next_write(&mut self, doubt: Doubt) {
+        self.cluster.doubt = Some(doubt);
+    }
+
+    /// The watch begins anew, as after a restart of ours.
+    pub fn reconnect(&mut self) {
+        self.cluster.reconnect();
+        self.touched();
+    }
+}
+
+/// What the ports answer.
+impl World {
+    /// Finds a target.
+    pub fn resolve(&mut self, lookup: &Lookup, now: Time) -> Resolution {
+        self.advance(now);
+        self.cluster.resolve(lookup, now)
+    }
+
+    /// Reads a target.
+    pub fn observe(&mut self, target: &TargetId, now: Time) -> Resolution {
+        self.advance(now);
+        self.cluster.observe(target, now)
+    }
+
+    /// Checks what a plan needs.
+    pub fn preflight(&mut self, plan: &Plan, guard: &Guard, now: Time) -> PreflightReport {
+        self.advance(now);
+        self.cluster.preflight(plan, guard, now)
+    }
+
+    /// Collects evidence.
+    pub fn evidence(&mut self, plan: &Plan, now: Time) -> Evidence {
+        self.advance(now);
+        self.cluster.evidence(plan, now)
+    }
+
+    /// Writes.
+    pub fn apply(&mut self, plan: &Plan, step: usize, guard: &Guard, now: Time) -> Applied {
+        self.advance(now);
+        let applied = self.cluster.apply(plan, step, guard, now);
+        self.touched();
+        applied
+    }
+
+    /// How far a rollout is.
+    pub fn rollout(&mut self, target: &TargetId, release: &Digest, now: Time) -> RolloutStatus {
+        self.advance(now);
+        self.cluster.rollout(target, release, now)
+    }
+
+    /// When the watch last heard of the cluster.
+    pub fn watch_heard_at(&self, now: Time) -> Option<Time> {
+        self.cluster.heard_at(now)
+    }
+
+    /// Asks Prometheus.
+    pub fn query(&mut self, promql: &str, now: Time) -> Fact<Number> {
+        self.advance(now);
+        self.prometheus.query(promql, now)
+    }
+
+    /// When the condition of an alert began.
+    pub fn onset(&mut self, alert: &Alert, now: Time) -> Onset {
+        self.advance(now);
+        self.prometheus.onset(alert)
+    }
+
+    /// When rules were last evaluated.
+    pub fn evaluated_at(&mut self, now: Time) -> Fact<Time> {
+        self.advance(now);
+        self.prometheus.evaluated_at(now)
+    }
+
+    /// How long after a write an alert may still fire.
+    pub fn tail(&mut self, alertname: &str, now: Time) -> Option<TailSource> {
+        self.advance(now);
+        self.prometheus.tail(alertname)
+    }
+
+    /// What the Alertmanager peers hold.
+    pub fn view(&mut self, fingerprints: &[Fingerprint], evaluated_at: Fact<Time>, now: Time) -> AlertmanagerView {
+        self.advance(now);
+        self.alertmanager.view(fingerprints, evaluated_at, now)
+    }
+
+    /// Asks a health URL.
+    pub fn check(&mut self, check: &HttpCheck, now: Time) -> HttpResult {
+        self.advance(now);
+        let status = self.urls.get(&check.url).and_then(|(of, by_image)| {
+            let current = self.cluster.deployments.get(of)?.current().filter(|set| set.available(now) > 0)?;
+            template::images(&current.template).iter().find_map(|image| by_image.get(image)).copied()
+        });
+        let result = match status {
+            None => Err("no connection".to_owned()),
+            Some(status) if check.status.map_or((200..300).contains(&status), |wanted| wanted == status) => Ok(()),
+            Some(status) => Err(format!("status {status}")),
+        };
+        HttpResult { url: check.url.clone(), result }
+    }
+
+    /// Delivers a message.
+    pub fn deliver(&mut self, message: &Message, now: Time) -> Delivery {
+        self.advance(now);
+        self.channels.deliver(message)
+    }
+
+    /// An Event is put on a workload.
+    pub fn note_event(&mut self, target: &TargetId, incident: &IncidentId, reason: &str, note: &str) {
+        self.log(format!("event {reason} on {target} ({incident}): {note}"));
+    }
+
+    /// Ends a page; whether one was open.
+    pub fn close_page(&mut self, incident: &IncidentId) -> bool {
+        self.channels.close(incident)
+    }
+
+    /// Every message that a channel took, in order.
+    pub fn delivered(&self) -> &[Delivered] {
+        self.channels.taken()
+    }
+}
+
+/// `HighErrorRate{…}` without the rest: for the transcript.
+fn name(labels: &Labels) -> String {
+    labels.get("alertname").cloned().unwrap_or_else(|| "without a name".to_owned())
+}
+
+fn pod_template(app: &str, image: &str, config_map: Option<&str>) -> Value {
+    let mut container = json!({"name": app, "image": image});
+    if let (Some(name), Some(map)) = (config_map, container.as_object_mut()) {
+        map.insert("envFrom".to_owned(), json!([{"configMapRef": {"name": name}}]));
+    }
+    json!({"metadata": {"labels": {"app": app}}, "spec": {"containers": [container]}})
+}
