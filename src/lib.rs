@@ -50,6 +50,7 @@ pub mod outgoing;
 pub mod ports;
 #[cfg(feature = "service")]
 pub mod rules_dir;
+#[cfg(feature = "service")]
 pub mod simulate;
 #[cfg(feature = "service")]
 pub mod settings;

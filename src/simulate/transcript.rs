@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use crate::decide::book::Book;
 use crate::decide::effect::{Heard, Input};
-use crate::decide::incident::{Event, Incident, Phase};
+use crate::decide::incident::{Incident, Phase};
+use crate::decide::transition::Event;
 use crate::model::{AlertStatus, Delivery, IncidentId, Message, Operation, Outcome, TargetId, Time};
 
 /// The lines of a story.
