@@ -1,6 +1,6 @@
 //! What a story looked like: one line a thing, with virtual times. Golden files are made of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::decide::book::Book;
@@ -15,12 +15,14 @@ pub struct Transcript {
     zero: Time,
     lines: Vec<String>,
     numbers: BTreeMap<IncidentId, usize>,
+    /// Incidents of which the last thing said was that they are quiet.
+    quiet: BTreeSet<IncidentId>,
 }
 
 impl Transcript {
     /// Times count from `zero`; what lies before it is left out.
     pub fn new(zero: Time) -> Self {
-        Self { zero, lines: Vec::new(), numbers: BTreeMap::new() }
+        Self { zero, lines: Vec::new(), numbers: BTreeMap::new(), quiet: BTreeSet::new() }
     }
 
     /// All lines so far.
@@ -108,7 +110,8 @@ impl Transcript {
                 None => "preflight found nothing in the way".to_owned(),
                 Some(found) => format!("preflight: {}: {}", found.check, found.problem.clone().unwrap_or_default()),
             },
-            Event::Quiet { quiet } => format!("quiet: {quiet}"),
+            Event::Quiet { quiet: true } if self.quiet.insert(id.clone()) => "is quiet, confirmed".to_owned(),
+            Event::Quiet { quiet: false } if self.quiet.remove(id) => "is not quiet any more".to_owned(),
             Event::Policy { name, .. } => format!("policy `{name}` decides now"),
             Event::Noted { text } if !repeats(text) => format!("note: {text}"),
             _ => return,
