@@ -1,3 +1,5 @@
+//! What settings files may say, and how mistakes in them are told.
+
 use super::*;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
