@@ -188,7 +188,8 @@ impl<'a> Judge<'a> {
     }
 
     fn roll_back(&self, rule: &Rule, levels: &[String], read: &[String], decision: &mut Decision) {
-        let tried = self.incident.attempts.len();
+        // An attempt that is under way (its write met a guard, or a restart) is still at its level.
+        let tried = self.incident.attempts.iter().filter(|attempt| attempt.ended.is_some()).count();
         let Some(procedure) = levels.get(tried).and_then(|name| self.ctx.policies.procedures.get(name)) else {
             decision.reason = Reason::Ineffective;
             decision.summary = format!("rule `{}` says rollback, and all {tried} levels were tried", rule.name);
