@@ -27,6 +27,10 @@ pub mod journal;
 pub mod policy;
 
 #[cfg(feature = "service")]
+pub mod app;
+#[cfg(feature = "service")]
+pub mod cli;
+#[cfg(feature = "service")]
 pub mod clock;
 #[cfg(feature = "service")]
 pub mod cluster;
@@ -51,9 +55,11 @@ pub mod ports;
 #[cfg(feature = "service")]
 pub mod rules_dir;
 #[cfg(feature = "service")]
-pub mod simulate;
+pub mod serve;
 #[cfg(feature = "service")]
 pub mod settings;
+#[cfg(feature = "service")]
+pub mod simulate;
 #[cfg(feature = "service")]
 pub mod store;
 #[cfg(feature = "service")]

@@ -135,6 +135,8 @@ impl fmt::Debug for Endpoint {
 /// A question: what is sent, how long it may take, how much is read.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
+    /// The method; unset: POST with a body, GET without one.
+    pub method: Option<Method>,
     /// Under the base address, without a leading slash; empty for the address itself.
     pub path: &'a str,
     /// The query string's pairs.
@@ -152,7 +154,12 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// A GET within 5 s, of at most 64 MiB.
     pub fn get(path: &'a str, query: &'a [(&'a str, &'a str)]) -> Self {
-        Self { path, query, body: None, headers: &[], timeout: Duration::from_secs(5), most_bytes: 64 << 20 }
+        Self { method: None, path, query, body: None, headers: &[], timeout: Duration::from_secs(5), most_bytes: 64 << 20 }
+    }
+
+    /// A DELETE within 5 s, of whose answer at most 1 MiB is read.
+    pub fn delete(path: &'a str, query: &'a [(&'a str, &'a str)]) -> Self {
+        Self { method: Some(Method::DELETE), most_bytes: 1 << 20, ..Self::get(path, query) }
     }
 
     /// A POST of JSON within 5 s, of whose answer at most 1 MiB is read.
@@ -226,7 +233,8 @@ impl Endpoint {
     }
 
     async fn ask_unbounded(&self, question: Question<'_>) -> Result<Answer, Unanswered> {
-        let method = if question.body.is_some() { Method::POST } else { Method::GET };
+        let usual = if question.body.is_some() { Method::POST } else { Method::GET };
+        let method = question.method.unwrap_or(usual);
         let mut request = self.client.request(method, self.url(question.path, question.query));
         request = match &self.credentials {
             Credentials::None => request,

@@ -3,6 +3,7 @@
 
 mod file;
 mod size;
+mod timing;
 
 use std::fmt;
 use std::fs;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::decide::limits::Limits;
 use crate::http::HttpSettings;
 use crate::http::auth::{TokenFiles, Tokens};
 use crate::model::TargetRef;
@@ -110,8 +112,8 @@ pub struct Settings {
     pub retention: Retention,
     /// How log lines are written.
     pub log_format: LogFormat,
-    /// How long after a write alerts cannot have changed, where neither Prometheus nor the policy says.
-    pub tail: Duration,
+    /// The product's times.
+    pub limits: Limits,
     /// Where people reach this service.
     pub external_url: Option<Url>,
     /// How long draining may take. Shorter than what the platform allows before it kills.
@@ -233,7 +235,7 @@ impl Check {
         let external_url = external_url.and_then(|url| self.noted("external_url", outgoing::address(&url)));
         let (http, inbox) = self.http(&file.http, cluster_name.clone());
         let retention = self.retention(&file.retention);
-        let tail = self.duration("tail", file.tail.as_ref(), Duration::from_secs(600));
+        let limits = file.timing.limits(|key, why| self.problem(key, why));
         let shutdown_grace = self.duration("shutdown_grace", file.shutdown_grace.as_ref(), Duration::from_secs(25));
         let listen = args.listen.or(file.http.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
         let listen = self.listen(&listen, !file.tokens.ingest.is_empty());
@@ -253,7 +255,7 @@ impl Check {
             inbox,
             retention,
             log_format: args.log_format.or(file.log.format).unwrap_or_default(),
-            tail,
+            limits,
             external_url,
             shutdown_grace,
         })

@@ -73,7 +73,8 @@ impl Dispatcher {
 }
 
 impl Hands {
-    async fn perform(&self, effect: Effect) -> Option<Input> {
+    /// Carries one effect out; its result comes back as an input, where it has one.
+    pub async fn perform(&self, effect: Effect) -> Option<Input> {
         match effect {
             Effect::Locate { occurrence, lane, alert, lookup } => {
                 let (resolution, onset) = tokio::join!(self.locate(lookup), self.onset(*alert));

@@ -10,6 +10,8 @@ use crate::notify::ChannelSettings;
 use crate::outgoing::EndpointSettings;
 use crate::telemetry::LogFormat;
 
+use super::timing::Timing;
+
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct File {
@@ -23,7 +25,7 @@ pub(super) struct File {
     pub(super) tokens: Tokens,
     pub(super) retention: Retention,
     pub(super) log: Log,
-    pub(super) tail: Option<Scalar>,
+    pub(super) timing: Timing,
     pub(super) external_url: Option<String>,
     pub(super) shutdown_grace: Option<Scalar>,
 }

@@ -36,7 +36,7 @@ http: {listen: '0.0.0.0:0', body_limit: 64MiB, bytes_in_flight: 256MiB, connecti
 tokens: {ingest: [token], operate: [token]}
 retention: {age: 30d, size: 1GiB}
 log: {format: logfmt}
-tail: 5m
+timing: {tail: 5m, close_after: 2m}
 external_url: https://backout.example/
 shutdown_grace: 50s
 ",
@@ -55,7 +55,7 @@ shutdown_grace: 50s
     assert_eq!((settings.http.body_limit, settings.http.bytes_in_flight), (64 << 20, 256 << 20));
     assert_eq!((settings.http.connections, settings.inbox), (100, 10));
     assert_eq!(settings.retention, Retention { age: Duration::from_secs(30 * 86400), bytes: 1 << 30 });
-    assert_eq!((settings.log_format, settings.tail), (LogFormat::Logfmt, Duration::from_secs(300)));
+    assert_eq!((settings.log_format, settings.limits.tail), (LogFormat::Logfmt, Duration::from_secs(300)));
     assert_eq!(settings.external_url.map(String::from).as_deref(), Some("https://backout.example/"));
     assert_eq!(settings.shutdown_grace, Duration::from_secs(50));
 }
@@ -105,7 +105,7 @@ channels: [{name: 'two words', webhook: {url: 'http://x'}}]
 http: {listen: ':9095', body_limit: much, bytes_in_flight: 1MiB, connections: 0, inbox: -1}
 tokens: {ingest: [gone]}
 retention: {age: 1h, size: 1KiB}
-tail: soon
+timing: {tail: soon}
 external_url: ftp://x
 ",
     );
@@ -125,7 +125,7 @@ external_url: ftp://x
         "`http.inbox`: `-1`: expected a number",
         "`retention.age`: expected `2d` or more",
         "`retention.size`: expected `64MiB` or more",
-        "`tail`: ",
+        "`timing.tail`: ",
         "`http.listen`: `:9095` is no address with a port; expected something like `127.0.0.1:9095`",
         "`tokens.ingest`: the file `",
     ];

@@ -168,7 +168,8 @@ impl Alertmanager {
                     && matcher::all_match(matchers, &held.alert.labels)
             })
         };
-        let inhibits = |(source, target): &(Vec<Matcher>, Vec<Matcher>)| matcher::all_match(target, &alert.labels) && fires(source);
+        let inhibits =
+            |(source, target): &(Vec<Matcher>, Vec<Matcher>)| matcher::all_match(target, &alert.labels) && fires(source);
         if self.inhibitions.iter().any(inhibits) { PeerAlertState::Inhibited } else { PeerAlertState::Active }
     }
 

@@ -55,9 +55,7 @@ impl Channels {
         for channel in &delivery.delivered {
             self.taken.push(Delivered { channel: channel.clone(), message: message.clone() });
         }
-        if let (Urgency::Page, Some(incident), Some(channel)) =
-            (message.urgency, &message.incident, delivery.delivered.first())
-        {
+        if let (Urgency::Page, Some(incident), Some(channel)) = (message.urgency, &message.incident, delivery.delivered.first()) {
             self.open.insert(incident.clone(), channel.clone());
         }
         delivery

@@ -153,9 +153,9 @@ impl Cluster {
             return Resolution::Unknown { why: silent() };
         }
         match self.deployments.get(at) {
-            None => Resolution::Unresolved {
-                why: format!("there is no Deployment `{}` in namespace `{}`", at.name, at.namespace),
-            },
+            None => {
+                Resolution::Unresolved { why: format!("there is no Deployment `{}` in namespace `{}`", at.name, at.namespace) }
+            }
             Some(found) if uid.is_some_and(|uid| found.uid != uid) => Resolution::Unresolved {
                 why: format!(
                     "Deployment `{}/{}` was deleted and made again: {} is gone",
@@ -226,7 +226,9 @@ impl Cluster {
 
     pub(super) fn preflight(&self, plan: &Plan, guard: &Guard, now: Time) -> PreflightReport {
         if self.down_since.is_some() {
-            return PreflightReport { findings: vec![finding("target", Some("the API server does not answer".to_owned()), true)] };
+            return PreflightReport {
+                findings: vec![finding("target", Some("the API server does not answer".to_owned()), true)],
+            };
         }
         let mut findings = Vec::new();
         for check in ["permission get deployments", "permission patch deployments", "permission get replicasets"] {
@@ -315,7 +317,12 @@ impl Cluster {
         deployment.mark(mark.to_string(), format!("backout: incident {}", plan.incident));
         let generation = deployment.generation;
         let (at, label) = (&plan.target.at, plan.to.label());
-        self.log.push(format!("{}/{} template {label} by {} (generation {generation})", at.namespace, at.name, manifest::FIELD_MANAGER));
+        self.log.push(format!(
+            "{}/{} template {label} by {} (generation {generation})",
+            at.namespace,
+            at.name,
+            manifest::FIELD_MANAGER
+        ));
         Applied::Done { generation }
     }
 

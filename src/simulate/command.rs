@@ -154,12 +154,9 @@ impl Person {
                 Operation::Approve { incident, plan, by: by.clone(), overrides: overrides.clone() }
             }
             Self::Acknowledge { incident, by } => Operation::Acknowledge { incident: of(driver, *incident), by: by.clone() },
-            Self::Pause { scope, by, reason, span } => Operation::Pause {
-                scope: scope.clone(),
-                by: by.clone(),
-                reason: reason.clone(),
-                until: driver.now() + *span,
-            },
+            Self::Pause { scope, by, reason, span } => {
+                Operation::Pause { scope: scope.clone(), by: by.clone(), reason: reason.clone(), until: driver.now() + *span }
+            }
             Self::Resume { pause, by } => Operation::Resume { pause: *pause, by: by.clone() },
         };
         driver.operate(operation);
@@ -232,7 +229,9 @@ fn posted(labels: &Labels, status: AlertStatus, ago: Duration, world: &World) ->
 pub(super) fn parse(line: &mut Line) -> Result<Command, String> {
     let verb = line.word("what happens")?;
     let command = match verb.as_str() {
-        "veto" => Command::Person(Person::Veto { incident: line.number()?, by: line.or("by", "ann"), reason: line.or("reason", "no") }),
+        "veto" => {
+            Command::Person(Person::Veto { incident: line.number()?, by: line.or("by", "ann"), reason: line.or("reason", "no") })
+        }
         "approve" => Command::Person(Person::Approve {
             incident: line.number()?,
             by: line.or("by", "ann"),

@@ -311,7 +311,8 @@ impl Deployment {
             let before: Vec<i32> = self.sets.iter().map(|set| set.desired).collect();
             let total: i32 = before.iter().sum();
             let own = before.get(current).copied().unwrap_or(0);
-            let wanted = if own > self.replicas { self.replicas } else { self.replicas.min(own + (self.replicas + surge - total).max(0)) };
+            let wanted =
+                if own > self.replicas { self.replicas } else { self.replicas.min(own + (self.replicas + surge - total).max(0)) };
             self.resize(current, wanted, images, now);
             self.shrink_old(current, least, images, now);
             if self.sets.iter().map(|set| set.desired).eq(before) {

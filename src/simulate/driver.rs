@@ -378,7 +378,9 @@ impl Driver {
                 let open = self.world.close_page(&incident);
                 self.transcript.page_closed(now, &incident, open);
             }
-            Effect::Event { target, incident, reason, note } => self.transcript.kube_event(now, &incident, &target, reason, &note),
+            Effect::Event { target, incident, reason, note } => {
+                self.transcript.kube_event(now, &incident, &target, reason, &note)
+            }
             Effect::Apply { .. } => {}
         }
     }
@@ -431,9 +433,11 @@ impl Driver {
         self.transcript.world(self.now, "backout starts");
         self.input(Input::Started { program: "simulated".to_owned() });
         self.input(Input::Loaded);
-        let receipts = self.journal.iter().enumerate().filter(|(index, row)| {
-            row.kind == RowKind::Receipt && !self.book.is_consumed(*index as u64 + 1)
-        });
+        let receipts = self
+            .journal
+            .iter()
+            .enumerate()
+            .filter(|(index, row)| row.kind == RowKind::Receipt && !self.book.is_consumed(*index as u64 + 1));
         let again: Vec<Input> = receipts.map(|(index, _)| self.received(index)).collect();
         for input in again {
             self.answer(self.latency.inbox, input);
@@ -482,7 +486,8 @@ impl Driver {
             self.violations.push("at the end: the journal gives another book than the live one".to_owned());
         }
         let incidents = self.book.incidents.values();
-        let written = incidents.flat_map(|incident| &incident.attempts).filter(|a| matches!(a.applied, Some(Applied::Done { .. })));
+        let written =
+            incidents.flat_map(|incident| &incident.attempts).filter(|a| matches!(a.applied, Some(Applied::Done { .. })));
         self.transcript.end(written.count());
     }
 }

@@ -15,7 +15,9 @@ use crate::policy::matcher::{Matcher, Parsed, parse_item};
 pub(super) fn parse(verb: &str, line: &mut Line) -> Result<Event, String> {
     match verb {
         "deployment" | "deploy" | "scale" | "hold" | "let-go" | "annotate" | "delete" | "break" => workload(verb, line),
-        "alert" | "resolve" | "lose" | "post" | "silence" | "unsilence" | "inhibit" | "grouping" | "peer-restart" => alert(verb, line),
+        "alert" | "resolve" | "lose" | "post" | "silence" | "unsilence" | "inhibit" | "grouping" | "peer-restart" => {
+            alert(verb, line)
+        }
         "rule" | "series" | "value" | "url" => value(verb, line),
         _ => other(verb, line),
     }
@@ -94,9 +96,7 @@ fn alert(verb: &str, line: &mut Line) -> Result<Event, String> {
             let what = Labels::from([("alertname".to_owned(), line.word("what is inhibited")?)]);
             Event::Inhibit(exact(&by)?, exact(&what)?)
         }
-        "grouping" => {
-            Event::Grouping(line.duration("wait")?.unwrap_or_default(), line.duration("interval")?.unwrap_or_default())
-        }
+        "grouping" => Event::Grouping(line.duration("wait")?.unwrap_or_default(), line.duration("interval")?.unwrap_or_default()),
         _ => Event::RestartPeer(line.integer("peer")?.unwrap_or(0)),
     })
 }
@@ -143,7 +143,9 @@ fn other(verb: &str, line: &mut Line) -> Result<Event, String> {
         "accept-dry-runs" => Event::RefuseDryRuns(None),
         "quota" => Event::RefusePods(line.next_word()),
         "delete-config" => Event::DeleteConfigMap(line.word("namespace/name")?),
-        "pause-namespace" => Event::PauseNamespace { namespace: line.word("a namespace")?, reason: line.or("reason", "no reason given") },
+        "pause-namespace" => {
+            Event::PauseNamespace { namespace: line.word("a namespace")?, reason: line.or("reason", "no reason given") }
+        }
         "doubt" => Event::Doubt(match (line.next_word().as_deref(), line.duration("late")?) {
             (None, Some(by)) => Doubt::Late(by),
             (Some("lost"), None) => Doubt::Lost,

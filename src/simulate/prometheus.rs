@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::deployment::Deployment;
-use crate::model::{Alert, Fact, Fingerprint, Labels, Number, Onset, TailSource, TargetRef, Time, Unknown, UnknownKind, template};
+use crate::model::{
+    Alert, Fact, Fingerprint, Labels, Number, Onset, TailSource, TargetRef, Time, Unknown, UnknownKind, template,
+};
 
 /// How often rules are evaluated.
 pub const INTERVAL: Duration = Duration::from_secs(15);

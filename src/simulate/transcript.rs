@@ -152,7 +152,11 @@ fn opened(incident: &Incident) -> String {
         (None, why) => format!("no target ({})", why.as_deref().unwrap_or("?")),
     };
     let lane = if incident.lane.is_shadow() { ", in shadow" } else { "" };
-    format!("opened by {:?}: {target}, policy `{}`{lane}", incident.lead().map(|m| m.alert.label("alertname")).unwrap_or(""), incident.policy)
+    format!(
+        "opened by {:?}: {target}, policy `{}`{lane}",
+        incident.lead().map(|m| m.alert.label("alertname")).unwrap_or(""),
+        incident.policy
+    )
 }
 
 fn phase(phase: &Phase, now: Time) -> String {

@@ -353,8 +353,12 @@ impl World {
             Part::Prometheus => self.prometheus.down_since = since(self.prometheus.down_since),
             Part::Evaluation => self.prometheus.stalled_since = since(self.prometheus.stalled_since),
             Part::Alertmanager(which) => {
-                for (_, peer) in
-                    self.alertmanager.peers.iter_mut().enumerate().filter(|(number, _)| which.is_none_or(|which| which == *number))
+                for (_, peer) in self
+                    .alertmanager
+                    .peers
+                    .iter_mut()
+                    .enumerate()
+                    .filter(|(number, _)| which.is_none_or(|which| which == *number))
                 {
                     peer.down = down;
                 }

@@ -1,0 +1,89 @@
+//! L4, wiring: what `serve` and `demo` have in common. Recovers the engine, binds the server, supervises both.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::decide::limits::Limits;
+use crate::engine::{Engine, EngineHandle, EngineSettings, Hands, PolicySource, RecoverError};
+use crate::http::auth::Tokens;
+use crate::http::{HttpSettings, Parts, Server};
+use crate::lifecycle::{Stages, Supervisor};
+use crate::metrics::Metrics;
+use crate::model::WatchEvent;
+use crate::policy::types::Policies;
+use crate::ports::Store;
+
+/// Everything that a running service is made of.
+pub struct Assembly {
+    /// The journal.
+    pub store: Arc<dyn Store>,
+    /// The hands.
+    pub hands: Hands,
+    /// Metric handles.
+    pub metrics: Arc<Metrics>,
+    /// The product's times.
+    pub limits: Limits,
+    /// The cluster's name.
+    pub cluster_name: Option<String>,
+    /// The policies to start with.
+    pub policies: Policies,
+    /// Where they are read again.
+    pub policy_source: PolicySource,
+    /// What the cluster's watch sees.
+    pub watch: mpsc::Receiver<WatchEvent>,
+    /// What else must be there before the service is ready.
+    pub also_ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Receipts that may wait for the engine.
+    pub inbox: usize,
+    /// Who may do what.
+    pub tokens: Arc<Tokens>,
+    /// Limits of the HTTP side.
+    pub http: HttpSettings,
+    /// Where it listens.
+    pub listener: TcpListener,
+}
+
+impl Assembly {
+    /// Recovers the journal and starts the engine and the server under the supervisor.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or understood.
+    pub async fn start(self, supervisor: &mut Supervisor, stages: &Stages) -> Result<EngineHandle, RecoverError> {
+        let (engine, handle) = Engine::recover(EngineSettings {
+            store: Arc::clone(&self.store),
+            hands: self.hands.clone(),
+            metrics: Arc::clone(&self.metrics),
+            limits: self.limits,
+            cluster_name: self.cluster_name,
+            policies: self.policies,
+            policy_source: self.policy_source,
+            also_ready: self.also_ready,
+        })
+        .await?;
+        let (inbox, receipts) = mpsc::channel(self.inbox);
+        self.metrics.inbox_capacity.set(i64::try_from(self.inbox).unwrap_or(i64::MAX));
+        let server = Server::new(Parts {
+            store: self.store,
+            inbox,
+            control: Arc::new(handle.clone()),
+            metrics: self.metrics,
+            clock: self.hands.clock,
+            tokens: self.tokens,
+            settings: self.http,
+            before_scrape: None,
+        });
+        let (drain, watch) = (stages.drain.clone(), self.watch);
+        supervisor.spawn("engine", async move {
+            engine.run(receipts, watch, drain).await;
+            Ok::<(), std::convert::Infallible>(())
+        });
+        let (drain, abort, listener) = (stages.drain.clone(), stages.abort.clone(), self.listener);
+        supervisor.spawn("http", async move {
+            server.run(listener, drain, abort).await;
+            Ok::<(), std::convert::Infallible>(())
+        });
+        Ok(handle)
+    }
+}
