@@ -13,6 +13,9 @@ use super::wait::eventually;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// Stands in the file `token` beside the settings file.
+const TOKEN: &str = "token-of-the-tests-0123456789abcdef";
+
 /// What `backout serve` is started with. `Setup::default()` has no cluster and no rules.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Setup {
@@ -51,6 +54,7 @@ impl Backout {
     pub(crate) fn spawn(setup: Setup) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("config.yaml"), &setup.config).expect("written");
+        std::fs::write(dir.path().join("token"), TOKEN).expect("written");
         std::fs::create_dir_all(dir.path().join("rules")).expect("a folder");
         for (name, text) in &setup.rules {
             std::fs::write(dir.path().join("rules").join(name), text).expect("written");
@@ -162,13 +166,20 @@ impl Backout {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, String> {
-        let answer = self.http.get(format!("{}{path}", self.url)).send().await.map_err(|error| error.to_string())?;
+        let answer =
+            self.http.get(format!("{}{path}", self.url)).bearer_auth(TOKEN).send().await.map_err(|error| error.to_string())?;
         let status = answer.status();
         let text = answer.text().await.map_err(|error| error.to_string())?;
         if !status.is_success() {
             return Err(format!("{status}: {text}"));
         }
         serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+    }
+
+    /// Does something over the API, with the token that a settings file may name as `token`.
+    pub(crate) async fn operate(&self, path: &str, body: &Value) -> reqwest::StatusCode {
+        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(TOKEN).json(body);
+        request.send().await.expect("an answer").status()
     }
 
     /// Posts a body to the webhook, as Alertmanager would.

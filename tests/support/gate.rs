@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct Gate {
     address: SocketAddr,
     open: Arc<watch::Sender<bool>>,
+    target: Arc<watch::Sender<String>>,
     task: JoinHandle<()>,
 }
 
@@ -23,13 +24,20 @@ impl Gate {
         let address = listener.local_addr().expect("its address");
         let open = Arc::new(watch::Sender::new(true));
         let state = open.subscribe();
-        let target = target.to_owned();
+        let target = Arc::new(watch::Sender::new(target.to_owned()));
+        let behind = target.subscribe();
         let task = tokio::spawn(async move {
             while let Ok((inner, _)) = listener.accept().await {
-                tokio::spawn(pass(inner, target.clone(), state.clone()));
+                let target = behind.borrow().clone();
+                tokio::spawn(pass(inner, target, state.clone()));
             }
         });
-        Self { address, open, task }
+        Self { address, open, target, task }
+    }
+
+    /// Leads elsewhere from the next connection on: to a part that came up again on another port.
+    pub(crate) fn lead_to(&self, target: &str) {
+        self.target.send_replace(target.to_owned());
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -16,6 +16,7 @@ mod process;
 mod prometheus;
 mod shop;
 mod sink;
+mod stage;
 mod wait;
 
 pub(crate) use alertmanager::{Alertmanager, Release, route_to_webhook};
@@ -26,6 +27,7 @@ pub(crate) use namespace::{Namespace, SCHEDULER, deployment, image_of, rolled_ou
 pub(crate) use prometheus::{Prometheus, prometheus_config};
 pub(crate) use shop::FakeShop;
 pub(crate) use sink::Sink;
+pub(crate) use stage::{Stage, rules};
 pub(crate) use wait::{eventually, holds};
 
 use std::sync::Once;

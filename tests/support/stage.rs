@@ -1,0 +1,168 @@
+//! The stage of an end-to-end story: a shop on a real cluster, a real Prometheus and Alertmanager, and the real binary.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::wait::eventually;
+use super::{Alertmanager, Backout, FakeShop, Gate, Namespace, Prometheus, Release, Setup, Sink, prometheus_config};
+
+/// A story's longest wait: an alert, a countdown, a rollout and a proof, on a busy machine.
+const SOON: Duration = Duration::from_secs(90);
+
+/// Production's times, shrunk: what takes ten minutes there takes seconds here.
+const CONFIG: &str = "
+timing:
+  close_after: 5s
+  peer_up: 1s
+  evaluation_age: 30s
+  watch_every: 1s
+  verify_every: 1s
+  tail: 1s
+tokens: {read: [token], operate: [token]}
+channels:
+  - name: people
+    webhook: {url: SINK}
+";
+
+/// Rates over so short a time that an alert comes and goes in seconds.
+const ALERTS: &str = r#"
+groups:
+- name: shop
+  rules:
+  - alert: ShopErrors
+    expr: sum by (namespace, deployment) (rate(http_requests_total{code="500"}[3s])) / sum by (namespace, deployment) (rate(http_requests_total[3s])) > 0.3
+    labels: {severity: critical}
+"#;
+
+/// Everything that a story needs, up and running, with the shop on a good release.
+pub(crate) struct Stage {
+    pub(crate) ns: Namespace,
+    pub(crate) shop: FakeShop,
+    pub(crate) people: Sink,
+    pub(crate) alertmanager: Alertmanager,
+    pub(crate) prometheus: Prometheus,
+    /// In front of Prometheus, and of the API server, for `backout` only.
+    pub(crate) prometheus_gate: Gate,
+    pub(crate) cluster_gate: Gate,
+    /// In front of `backout`, which listens elsewhere after a restart.
+    door: Gate,
+    pub(crate) backout: Backout,
+    _kubeconfig: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Sets everything up: `web` runs `shop:1`, was seen healthy for some seconds, and may be written to.
+    pub(crate) async fn set(ns: Namespace, rules: &str) -> Self {
+        Self::set_with(ns, rules, Release::New).await
+    }
+
+    pub(crate) async fn set_with(ns: Namespace, rules: &str, release: Release) -> Self {
+        ns.allow_writing().await;
+        ns.deploy("web", "shop:0", 2).await;
+        ns.wait_rolled_out("web").await;
+        let shop = FakeShop::start(&ns, "web").await;
+        let people = Sink::start().await;
+        let door = Gate::to("127.0.0.1:1").await;
+        let hook = format!("{}/v1/webhook/alertmanager", door.url());
+        let alertmanager = Alertmanager::start(release, &super::route_to_webhook(&hook, Duration::from_secs(1)), &[]).await;
+        let prometheus = Prometheus::start(&prometheus_config(&[shop.url()], &[alertmanager.url()]), ALERTS).await;
+        let prometheus_gate = Gate::to(prometheus.url().trim_start_matches("http://")).await;
+        let cluster_gate = Gate::to(&ns.plane.address()).await;
+        let kubeconfig = tempfile::tempdir().expect("a folder");
+        let setup = Setup {
+            config: CONFIG.replace("SINK", people.url()),
+            rules: vec![("shop.yaml".to_owned(), rules.replace("NAMESPACE", &ns.name))],
+            kubeconfig: Some(ns.plane.backout_kubeconfig_through(&cluster_gate, kubeconfig.path())),
+            cluster_name: "test".to_owned(),
+            prometheus: vec![prometheus_gate.url()],
+            alertmanagers: vec![alertmanager.url().to_owned()],
+            ..Setup::default()
+        };
+        let backout = Backout::start(setup).await;
+        let stage = Self {
+            ns,
+            shop,
+            people,
+            alertmanager,
+            prometheus,
+            prometheus_gate,
+            cluster_gate,
+            door,
+            backout,
+            _kubeconfig: kubeconfig,
+        };
+        stage.open_door();
+        // Deployed under its eyes: health that was only re-learned from the cluster does not count in enforce.
+        stage.ns.set_image("web", "shop:1").await;
+        stage.ns.wait_rolled_out("web").await;
+        // Long enough for `fit_target: {healthy: 2s}`, and for the change to lie in a later second than what ran before.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        stage
+    }
+
+    /// Lets Alertmanager's webhooks through to where `backout` listens now.
+    pub(crate) fn open_door(&self) {
+        self.door.lead_to(self.backout.url().trim_start_matches("http://"));
+    }
+
+    /// The one incident of this stage in a state that fits, waiting for it.
+    pub(crate) async fn incident(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, SOON, async || {
+            let answer = self.backout.get("/api/v1/incidents?state=all").await?;
+            let all = answer["incidents"].as_array().cloned().unwrap_or_default();
+            all.iter().find(|incident| fits(incident)).cloned().ok_or_else(|| {
+                let seen: Vec<_> = all.iter().map(|i| format!("{} {} {}", i["state"], i["reason"], i["summary"])).collect();
+                format!("incidents: {seen:?}\n{}", tail(&self.backout.log()))
+            })
+        })
+        .await
+    }
+
+    /// Waits until an incident is in this state.
+    pub(crate) async fn state(&self, state: &str) -> Value {
+        self.incident(state, |incident| incident["state"] == state).await
+    }
+
+    /// A message of this moment, waiting for it.
+    pub(crate) async fn message(&self, moment: &str) -> Value {
+        self.people.wait_for(&format!("message `{moment}`"), SOON, |body| body["moment"] == moment).await
+    }
+
+    /// Templates that `backout` wrote for real, by the API server's own log; all of them must have been taken.
+    pub(crate) async fn writes(&self) -> usize {
+        let writes = self.ns.writes_by(super::BACKOUT_USER).await.unwrap_or_default();
+        writes.iter().filter(|write| write.resource == "deployments" && !write.dry_run && write.code == 200).count()
+    }
+}
+
+/// A policy for these stages: `NAMESPACE` stands for the story's namespace, `MODE` for the mode.
+pub(crate) fn rules(mode: &str, countdown: &str) -> String {
+    format!(
+        r#"
+policies:
+  - name: shop
+    matchers: ['alertname = "ShopErrors"', 'namespace = "NAMESPACE"']
+    mode: {mode}
+    paging: in_front
+    targets: ['NAMESPACE/*']
+    facts:
+      errors:
+        promql: sum(rate(http_requests_total{{namespace="$namespace",code="500"}}[3s])) / sum(rate(http_requests_total{{namespace="$namespace"}}[3s]))
+    decide:
+      - {{name: many-errors, when: 'facts.errors > 0.2', rollback: quick}}
+    brakes:
+      fit_target: {{healthy: 2s}}
+procedures:
+  - name: quick
+    countdown: {countdown}
+    verify: {{within: 30s, rollout: complete, alert: resolved, facts: ['facts.errors < 0.1']}}
+    steps: [undo]
+"#
+    )
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}
