@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::Assembly;
+use crate::cli::channels;
 use crate::clock::SystemClock;
 use crate::cluster::{Clients as ClusterClients, KubernetesCluster};
 use crate::engine::{EngineHandle, Hands, PolicySource};
@@ -22,9 +23,8 @@ use crate::model::WatchEvent;
 use crate::notify::NotifierSet;
 use crate::observe::{AlertmanagerClient, ClusterWatch, HttpProbeClient, PrometheusClient, PrometheusLimits, WatchSettings};
 use crate::outgoing::Clients;
-use crate::policy::{self, types::Policies};
 use crate::ports::{Clock, Cluster, Control as _, Store};
-use crate::rules_dir;
+use crate::rules_dir::{self, RulesError};
 use crate::settings::Settings;
 use crate::store::{SqliteOptions, SqliteStore};
 
@@ -68,7 +68,6 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let (rules_changed, _rules_watch) = rules_dir::watch(settings.rules.clone());
     let source = policy_source(&settings);
     let policies = source().map_err(ServeError::Start)?;
-    check_channels(&policies, &settings)?;
 
     let listener = listen(&settings).await?;
     let store = open_store(&settings, &metrics)?;
@@ -102,34 +101,20 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// The folder of policies, read whenever it is asked for.
+/// The folder of policies, read and judged together with the channels whenever it is asked for: at a reload, too, a policy that
+/// may act while nobody can be paged is a mistake that must not wait for the first incident.
 fn policy_source(settings: &Settings) -> PolicySource {
-    let (root, named) = (settings.rules.clone(), settings.cluster_name.is_some());
+    let (root, named, channels) = (settings.rules.clone(), settings.cluster_name.is_some(), settings.channels.clone());
     Arc::new(move || {
-        let loaded = rules_dir::load(&root, named).map_err(|error| error.to_string())?;
+        let loaded = channels::load(&root, named, &channels).map_err(|error| match error {
+            RulesError::Wrong(found) => found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+            other => other.to_string(),
+        })?;
         for warning in &loaded.warnings {
             tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);
         }
         Ok(loaded.policies)
     })
-}
-
-/// A policy that may act while nobody can be paged is a mistake that must not wait for the first incident.
-fn check_channels(policies: &Policies, settings: &Settings) -> Result<(), ServeError> {
-    if policy::may_act(policies) && !settings.channels.iter().any(crate::notify::ChannelSettings::takes_pages) {
-        return Err(ServeError::Start(
-            "a policy may act, and no channel takes pages: add one under `channels` in the settings file, or set the policies to \
-             `mode: shadow`"
-                .to_owned(),
-        ));
-    }
-    for (name, place) in policy::channels_named(policies) {
-        if !settings.channels.iter().any(|channel| channel.name == name) {
-            let (file, line) = (place.file, place.line);
-            return Err(ServeError::Start(format!("{file}:{line}: there is no channel `{name}` in the settings")));
-        }
-    }
-    Ok(())
 }
 
 async fn listen(settings: &Settings) -> Result<TcpListener, ServeError> {

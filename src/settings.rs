@@ -159,21 +159,39 @@ impl Settings {
     /// # Errors
     /// All that is wrong, at once; of a file that is not well-formed only the first place.
     pub fn load(args: ServeArgs) -> Result<Self, SettingsErrors> {
-        let mut check = Check { base: PathBuf::new(), problems: Vec::new() };
-        let file = match &args.config {
-            None => File::default(),
-            Some(path) => {
-                check.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
-                read(path).unwrap_or_else(|why| {
-                    check.problem("", why);
-                    File::default()
-                })
-            }
-        };
+        let (mut check, file) = Check::begin(args.config.as_deref());
         let settings = check.settings(args, file);
         match settings {
             Some(settings) if check.problems.is_empty() => Ok(settings),
             _ => Err(SettingsErrors(check.problems)),
+        }
+    }
+}
+
+/// What policies are checked against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForPolicies {
+    /// The cluster's name.
+    pub cluster_name: Option<String>,
+    /// How people are told.
+    pub channels: Vec<ChannelSettings>,
+}
+
+impl ForPolicies {
+    /// Reads the settings file and checks that part of it. Tokens and folders of the machine that runs the service need not be
+    /// here: policies are checked elsewhere, too.
+    ///
+    /// # Errors
+    /// All that is wrong with that part, or the place where the file is not well-formed.
+    pub fn load(config: &Path) -> Result<Self, SettingsErrors> {
+        let (mut check, file) = Check::begin(Some(config));
+        check.cluster_name(file.cluster.name.as_deref());
+        let peers = check.endpoints("alertmanager", Vec::new(), file.alertmanager);
+        let channels = check.channels(file.channels, &peers);
+        if check.problems.is_empty() {
+            Ok(Self { cluster_name: file.cluster.name, channels })
+        } else {
+            Err(SettingsErrors(check.problems))
         }
     }
 }
@@ -215,6 +233,17 @@ struct Check {
 }
 
 impl Check {
+    /// With what the settings file says; with nothing, and a problem, where it cannot be read.
+    fn begin(config: Option<&Path>) -> (Self, File) {
+        let base = config.and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default();
+        let mut check = Self { base, problems: Vec::new() };
+        let file = config.map_or_else(|| Ok(File::default()), read).unwrap_or_else(|why| {
+            check.problem("", why);
+            File::default()
+        });
+        (check, file)
+    }
+
     fn settings(&mut self, args: ServeArgs, file: File) -> Option<Settings> {
         let rules = args.rules.or_else(|| self.path(file.rules)).unwrap_or_else(|| PathBuf::from("rules"));
         if !rules.is_dir() {

@@ -1,12 +1,31 @@
 //! Whether the channels that policies name exist in the settings, and whether anybody can be paged at all. Policies do not know
 //! the settings and settings do not know the policies: here they meet, for `check` and for `serve`.
 
+use std::path::Path;
+
 use crate::model::Mode;
 use crate::notify::ChannelSettings;
 use crate::policy::diagnostic::{Diagnostic, Severity};
 use crate::policy::problem::nearest;
 use crate::policy::types::{Place, Policies};
-use crate::policy::{SourceFile, channels_named, may_act};
+use crate::policy::{self, Loaded, SourceFile, channels_named, may_act};
+use crate::rules_dir::{self, RulesError};
+
+/// Reads the folder of policies and judges it together with the channels: what `serve` applies, at its start and at each reload.
+///
+/// # Errors
+/// When anything cannot be read or is not right; nothing of the folder is to be applied then.
+pub fn load(rules: &Path, cluster_named: bool, channels: &[ChannelSettings]) -> Result<Loaded, RulesError> {
+    let files = rules_dir::read(rules)?;
+    let mut loaded = policy::load(&files, cluster_named).map_err(RulesError::Wrong)?;
+    let problems = problems(&files, &loaded.policies, channels);
+    if !problems.is_empty() {
+        loaded.warnings.extend(problems);
+        return Err(RulesError::Wrong(loaded.warnings));
+    }
+    loaded.policies.commit = rules_dir::commit(rules);
+    Ok(loaded)
+}
 
 /// What is wrong between these policies and these channels. `files` are what the policies were read from.
 pub fn problems(files: &[SourceFile], policies: &Policies, channels: &[ChannelSettings]) -> Vec<Diagnostic> {
@@ -79,7 +98,6 @@ mod tests {
     use super::*;
     use crate::model::Urgency;
     use crate::notify::WebhookChannel;
-    use crate::policy::load;
 
     fn channel(name: &str, takes: &[Urgency]) -> ChannelSettings {
         let webhook = WebhookChannel {
@@ -94,7 +112,7 @@ mod tests {
 
     fn judge(text: &str, channels: &[ChannelSettings]) -> Vec<Diagnostic> {
         let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
-        let policies = load(&files, true).expect("right").policies;
+        let policies = policy::load(&files, true).expect("right").policies;
         problems(&files, &policies, channels)
     }
 

@@ -9,11 +9,11 @@ use super::channels;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Style, Text};
 use crate::model::Mode;
-use crate::notify::ChannelSettings;
 use crate::policy::diagnostic::{Diagnostic, to_github, to_text};
 use crate::policy::types::Policies;
 use crate::policy::{self, channels_named};
 use crate::rules_dir;
+use crate::settings::ForPolicies;
 
 /// Arguments of `check`.
 #[derive(Clone, Debug, Args)]
@@ -43,12 +43,6 @@ pub enum CheckFormat {
     Github,
 }
 
-/// What of the settings a check needs.
-struct Known {
-    channels: Vec<ChannelSettings>,
-    cluster: Option<String>,
-}
-
 /// Checks the policies.
 ///
 /// # Errors
@@ -58,9 +52,9 @@ pub(super) fn run(args: &CheckArgs, output: Output) -> Result<Exit, Failure> {
     let files = rules_dir::read(rules).map_err(|error| {
         Failure::usage(error.to_string()).help("name the folder of policy files with `--rules` or BACKOUT_RULES")
     })?;
-    let known = config.as_deref().map(known).transpose()?;
+    let known = config.as_deref().map(ForPolicies::load).transpose().map_err(|errors| Failure::usage(errors.to_string()))?;
     // Without the settings nobody can tell whether the cluster has a name.
-    let cluster_named = cluster_name.is_some() || known.as_ref().is_none_or(|known| known.cluster.is_some());
+    let cluster_named = cluster_name.is_some() || known.as_ref().is_none_or(|known| known.cluster_name.is_some());
     let (policies, mut diagnostics) = match policy::load(&files, cluster_named) {
         Ok(loaded) => (Some(loaded.policies), loaded.warnings),
         Err(diagnostics) => (None, diagnostics),
@@ -164,8 +158,4 @@ fn summary(policies: &Policies) -> String {
 
 fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-fn known(_config: &Path) -> Result<Known, Failure> {
-    Err(Failure::internal("settings"))
 }

@@ -98,7 +98,11 @@ pub(super) async fn of_peers(
 /// Any shape to the notification that the service would have read.
 fn notification(value: Value, now: Time) -> Result<Notification, String> {
     let body = webhook_body(value)?;
-    receipt::read(Source::Alertmanager, body.to_string().as_bytes(), now).map_err(|error| error.to_string())
+    let read = receipt::read(Source::Alertmanager, body.to_string().as_bytes(), now).map_err(|error| error.to_string())?;
+    if read.alerts.is_empty() && read.truncated > 0 {
+        return Err("none of its alerts has readable labels".to_owned());
+    }
+    Ok(read)
 }
 
 fn webhook_body(value: Value) -> Result<Value, String> {

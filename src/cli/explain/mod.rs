@@ -5,6 +5,8 @@ mod alerts;
 mod brain;
 mod hands;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

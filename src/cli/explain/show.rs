@@ -12,7 +12,7 @@ use crate::decide::incident::{Incident, Lane, Member};
 use crate::decide::observation::{Answer, Observation};
 use crate::decide::presence::Presence;
 use crate::decide::report;
-use crate::model::{Fact, Mode, Number, Outcome, PeerAlertState, Plan, Resolution, Time};
+use crate::model::{Brake, Fact, Mode, Number, Outcome, PeerAlertState, Plan, Resolution, Time};
 use crate::policy::duration;
 use crate::policy::types::Policies;
 
@@ -116,6 +116,12 @@ fn write_incident(incident: &Incident, now: Time, text: &mut Text) {
     if !decision.brakes.is_empty() {
         text.heading(Style::Bold, "brakes");
         decision.brakes.iter().for_each(|judgement| write_brake(judgement, now, text));
+        let holding: Vec<Brake> = decision.brakes.iter().filter(|j| j.holds()).map(|j| j.brake).collect();
+        if holding == [Brake::QuietStart] {
+            let words = "  only `quiet_start` holds, because explain remembers nothing: a service that has been watching since \
+                         before the onset decides by the rest";
+            text.heading(Style::Yellow, words);
+        }
     }
     text.heading(Style::Bold, "facts");
     incident.members.values().for_each(|member| write_onset(member, now, text));

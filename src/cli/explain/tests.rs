@@ -1,0 +1,286 @@
+//! The production brain behind `explain`, over hands that count what they are asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
+
+use super::brain::{self, Explained};
+use super::{hands, show};
+use crate::cli::output::{Format, Output};
+use crate::decide::decision::Grip;
+use crate::decide::effect::Heard;
+use crate::decide::incident::{Lane, Phase};
+use crate::engine::Hands;
+use crate::model::{
+    Alert, Applied, Brake, Delivery, Digest, Evidence, Fact, Guard, HttpCheck, HttpResult, IncidentId, Lookup, Message,
+    Notification, Number, Onset, Outcome, Owner, Plan, PreflightReport, Reason, ReplicaSetSeen, Replicas, Resolution,
+    RolloutStatus, Source, Strategy, TailSource, TargetId, TargetRef, Time, Workload,
+};
+use crate::policy::types::Policies;
+use crate::policy::{SourceFile, load};
+use crate::ports::{Clock, Cluster, HttpProbe, Notifier, Prometheus};
+
+const NOW: Time = Time::from_millis(1_800_000_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Time {
+        NOW
+    }
+
+    fn sleep_until(&self, _: Time) -> BoxFuture<'static, ()> {
+        std::future::pending().boxed()
+    }
+}
+
+/// A world in which a bad release went out half an hour ago; whoever writes or speaks in it fails the test.
+#[derive(Default)]
+struct World {
+    reads: AtomicUsize,
+}
+
+fn digest(name: &str) -> Digest {
+    Digest(format!("v1:{}", name.repeat(64)))
+}
+
+fn replica_set(name: &str, revision: u64, age: Duration, pods: i32) -> ReplicaSetSeen {
+    ReplicaSetSeen {
+        name: format!("web-{name}"),
+        uid: format!("uid-{name}"),
+        digest: digest(name),
+        revision,
+        created_at: NOW - age,
+        desired: pods,
+        available: pods,
+        images: vec![format!("web:{name}")],
+        image_digests: BTreeMap::new(),
+        data_barrier: None,
+    }
+}
+
+fn workload() -> Workload {
+    let at = TargetRef::deployment("shop", "web").expect("a name");
+    Workload {
+        id: TargetId { at, uid: "u1".to_owned() },
+        generation: 7,
+        observed_generation: 7,
+        replicas: Replicas { desired: 3, total: 3, updated: 3, available: 3 },
+        paused: false,
+        strategy: Strategy::Rolling,
+        release: digest("b"),
+        images: vec!["web:b".to_owned()],
+        landed_at: Some(NOW - 29 * MINUTE),
+        owner: Owner::Plain,
+        pause: None,
+        writes: Vec::new(),
+        last_rollback: None,
+        replica_sets: vec![replica_set("a", 1, 1000 * MINUTE, 0), replica_set("b", 2, 30 * MINUTE, 3)],
+    }
+}
+
+impl Cluster for World {
+    fn resolve(&self, _: Lookup) -> BoxFuture<'_, Resolution> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        ready(Resolution::Found { workload: Box::new(workload()) }).boxed()
+    }
+
+    fn observe(&self, _: TargetId) -> BoxFuture<'_, Resolution> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        ready(Resolution::Found { workload: Box::new(workload()) }).boxed()
+    }
+
+    fn preflight(&self, _: Plan, _: Guard) -> BoxFuture<'_, PreflightReport> {
+        panic!("explain prepares nothing")
+    }
+
+    fn evidence(&self, _: Plan) -> BoxFuture<'_, Evidence> {
+        panic!("explain collects nothing")
+    }
+
+    fn apply(&self, _: Plan, _: usize, _: Guard) -> BoxFuture<'_, Applied> {
+        panic!("explain writes nothing")
+    }
+
+    fn rollout(&self, _: TargetId, _: Digest) -> BoxFuture<'_, RolloutStatus> {
+        panic!("explain proves nothing")
+    }
+
+    fn event(&self, _: TargetId, _: IncidentId, _: &'static str, _: String) -> BoxFuture<'_, ()> {
+        panic!("explain leaves no trace")
+    }
+
+    fn watch_heard_at(&self) -> Option<Time> {
+        Some(NOW)
+    }
+}
+
+impl Notifier for World {
+    fn deliver(&self, _: Message) -> BoxFuture<'_, Delivery> {
+        panic!("explain tells nobody")
+    }
+
+    fn close_page(&self, _: IncidentId) -> BoxFuture<'_, ()> {
+        panic!("explain tells nobody")
+    }
+}
+
+impl Prometheus for World {
+    fn query(&self, promql: String) -> BoxFuture<'_, Fact<Number>> {
+        assert!(promql.contains("shop"), "{promql}");
+        let number = Number::try_from(0.62).expect("finite");
+        ready(Fact::known(number, NOW - Duration::from_secs(12), "prometheus http://prometheus")).boxed()
+    }
+
+    fn onset(&self, _: Alert) -> BoxFuture<'_, Onset> {
+        ready(Onset { at: Ok(NOW - 10 * MINUTE), source: "ALERTS_FOR_STATE".to_owned() }).boxed()
+    }
+
+    fn evaluated_at(&self) -> BoxFuture<'_, Fact<Time>> {
+        ready(Fact::known(NOW, NOW, "prometheus")).boxed()
+    }
+
+    fn tail(&self, _: String) -> BoxFuture<'_, Option<TailSource>> {
+        ready(None).boxed()
+    }
+}
+
+impl HttpProbe for World {
+    fn check(&self, _: HttpCheck) -> BoxFuture<'_, HttpResult> {
+        panic!("explain proves nothing")
+    }
+}
+
+fn policies(text: &str) -> Policies {
+    let files = [SourceFile { path: "shop.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
+    load(&files, true).unwrap_or_else(|found| panic!("{}", crate::policy::diagnostic::to_text(&found))).policies
+}
+
+fn alert(labels: &[(&str, &str)]) -> Notification {
+    let labels: BTreeMap<&str, &str> = labels.iter().copied().collect();
+    let started = (NOW - 9 * MINUTE).to_string();
+    let body = serde_json::json!({ "version": "4", "alerts": [{ "labels": labels, "startsAt": started }] });
+    crate::journal::receipt::read(Source::Alertmanager, body.to_string().as_bytes(), NOW).expect("an alert")
+}
+
+const SHOP: [(&str, &str); 4] =
+    [("alertname", "HighErrorRate"), ("namespace", "shop"), ("deployment", "web"), ("severity", "critical")];
+
+async fn explain(world: &Arc<World>, policies: &Policies, with_cluster: bool, notification: Notification) -> Explained {
+    let clock: Arc<dyn Clock> = Arc::new(Stopped);
+    let hands = Hands {
+        cluster: with_cluster.then(|| Arc::clone(world) as Arc<dyn Cluster>),
+        prometheus: Some(world.clone()),
+        alertmanagers: Arc::new(hands::Supposed::new(notification.alerts.clone(), Arc::clone(&clock))),
+        probe: world.clone(),
+        notifier: world.clone(),
+        clock,
+    };
+    brain::explain(policies, Some("prod"), &hands, notification).await.expect("no defect")
+}
+
+const POLICIES: &str = r#"
+policies:
+  - name: tried
+    matchers: ['namespace = "shop"']
+    for: 5m
+    facts: {errors: {promql: 'errors{namespace="$namespace"}'}}
+    decide:
+      - {name: never, when: 'facts.errors > 0.9', page: {}}
+      - {name: many-errors, when: 'facts.errors > 0.5', rollback: undo}
+  - name: acting
+    matchers: ['namespace = "shop"']
+    mode: enforce
+    paging: in_front
+    targets: ['shop/*']
+    brakes: {quiet_start: {disabled: 'for the test'}}
+    decide: [{rollback: quick}]
+procedures:
+  - {name: quick, countdown: 0s, mode: approve, steps: [undo]}
+"#;
+
+#[tokio::test]
+async fn every_lane_gets_a_verdict_and_nothing_is_done() {
+    let (world, policies) = (Arc::new(World::default()), policies(POLICIES));
+    let explained = explain(&world, &policies, true, alert(&SHOP)).await;
+    assert_eq!(explained.heard[0].1, Heard::News);
+    let [live, shadow] = &explained.incidents[..] else { panic!("{} incidents", explained.incidents.len()) };
+    assert_eq!((&live.lane, &shadow.lane), (&Lane::Live, &Lane::Shadow("tried".to_owned())));
+
+    let decision = shadow.decision.as_ref().expect("a decision");
+    assert_eq!((decision.outcome, decision.reason, decision.brake), (Outcome::Page, Reason::BrakeHeld, Some(Brake::QuietStart)));
+    let holding: Vec<Brake> = decision.brakes.iter().filter(|j| j.holds()).map(|j| j.brake).collect();
+    assert_eq!(holding, [Brake::QuietStart], "{:#?}", decision.brakes);
+    assert_eq!(decision.brakes.len(), Brake::ALL.len());
+    assert_eq!(decision.rules.len(), 2);
+    let plan = decision.plan.as_ref().expect("a held plan is shown, too");
+    assert_eq!((&plan.from.digest, &plan.to.digest), (&digest("b"), &digest("a")));
+
+    let decision = live.decision.as_ref().expect("a decision");
+    assert_eq!((decision.outcome, decision.reason), (Outcome::Rollback, Reason::Rule), "{}", decision.summary);
+    assert!(decision.brakes.iter().any(|j| j.brake == Brake::QuietStart && matches!(j.grip, Grip::Off(_))));
+    assert!(live.attempts.is_empty() && matches!(live.phase, Phase::Approval { .. }), "{:?}", live.phase);
+    assert!(world.reads.load(Ordering::Relaxed) <= 8, "a look-up and a few reads for each lane");
+}
+
+#[tokio::test]
+async fn an_explanation_says_where_everything_comes_from() {
+    let (world, policies) = (Arc::new(World::default()), policies(POLICIES));
+    let explained = explain(&world, &policies, true, alert(&SHOP)).await;
+    let mut text = Output::new(Format::Json).text();
+    show::write(&explained, &["nothing is remembered".to_owned()], &mut text);
+    for wanted in [
+        "policy tried on deployment/shop/web (in shadow",
+        "verdict: page (brake_held: quiet_start)",
+        "facts.errors = 0.62",
+        "facts.errors          0.62 [prometheus http://prometheus, 12s ago]",
+        "onset of HighErrorRate2027-01-15T07:50:00.000Z, 10m ago [ALERTS_FOR_STATE]",
+        "runs web:b (bbbbbbbbbbbb) [read live 0s ago]",
+        "only `quiet_start` holds, because explain remembers nothing",
+        "(held; it can be approved by its hash)",
+        "to        web:a (v1:aaaa",
+        "then: a person is asked for a yes to the plan's hash",
+        "- nothing is remembered",
+    ] {
+        let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+        assert!(squeezed(text.as_str()).contains(&squeezed(wanted)), "no {wanted:?} in\n{}", text.as_str());
+    }
+    let json = show::json(&explained, &policies, &[]);
+    assert_eq!(json["verdicts"][0]["outcome"], "rollback");
+    let hash = explained.incidents[0].plan.as_ref().map(Plan::hash).expect("a plan");
+    assert_eq!(json["verdicts"][0]["plan"], hash.to_string());
+    assert!(json["verdicts"][0]["incident"]["decision"]["observation"]["workload"].is_object());
+    assert_eq!(json["alerts"][0]["heard"], "news");
+}
+
+#[tokio::test]
+async fn without_a_cluster_no_target_is_found_and_a_human_is_asked() {
+    let (world, policies) = (Arc::new(World::default()), policies(POLICIES));
+    let explained = explain(&world, &policies, false, alert(&SHOP)).await;
+    for incident in &explained.incidents {
+        let page = incident.page.as_ref().expect("a page");
+        assert_eq!(page.reason, Reason::Unresolved);
+        assert!(page.text.contains("no cluster is configured"), "{}", page.text);
+    }
+    let mut text = Output::new(Format::Text).text();
+    show::write(&explained, &[], &mut text);
+    assert!(text.as_str().contains("(unresolved)"), "{}", text.as_str());
+}
+
+#[tokio::test]
+async fn what_no_policy_is_about_is_said() {
+    let (world, policies) = (Arc::new(World::default()), policies(POLICIES));
+    for (labels, wanted) in [
+        (&[("alertname", "A"), ("namespace", "other")][..], Heard::Unmatched),
+        (&[("alertname", "A"), ("namespace", "shop"), ("cluster", "elsewhere")], Heard::Foreign),
+    ] {
+        let explained = explain(&world, &policies, true, alert(labels)).await;
+        assert_eq!((explained.heard[0].1, explained.incidents.len()), (wanted, 0));
+    }
+    assert_eq!(world.reads.load(Ordering::Relaxed), 0);
+}
