@@ -61,7 +61,7 @@ impl View<'_> {
             .collect();
         chosen.sort_by(|a, b| (b.opened_at, &b.id).cmp(&(a.opened_at, &a.id)));
         let total = chosen.len();
-        let rows: Vec<Value> = chosen.into_iter().take(limit).map(|incident| row(incident)).collect();
+        let rows: Vec<Value> = chosen.into_iter().take(limit).map(row).collect();
         json!({ "incidents": rows, "total": total })
     }
 

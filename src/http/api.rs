@@ -217,7 +217,7 @@ async fn resume(
     shared.tokens.allow(Scope::Operate, &headers)?;
     let ResumeQuery { by } = asked(query)?;
     let Ok(Path(pause)) = id else {
-        return Err(ApiError::invalid("the pause is not named by a number; `backout pause --list` shows them"));
+        return Err(ApiError::invalid("the pause is not named by a number; `backout pauses` shows them"));
     };
     operate(&shared, Operation::Resume { pause, by: text("by", by)? }).await
 }
