@@ -5,6 +5,7 @@ mod approve;
 pub mod channels;
 mod check;
 mod client;
+mod demo;
 pub mod exit;
 mod explain;
 mod incidents;
@@ -28,6 +29,7 @@ use output::{Format, Output};
 /// Examples for `--help`.
 const EXAMPLES: &str = "\
 Examples:
+  backout demo                                       see it work, in a simulated world
   backout serve --config backout.yaml                take webhooks and decide
   backout check --rules rules/                       are the policies right?
   backout explain --alert alert.json --rules rules/  what would happen to this alert, and why?
@@ -54,6 +56,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the service
     Serve(Box<crate::settings::ServeArgs>),
+    /// See it work: the real service in a simulated world, under a minute, nothing to install
+    Demo(demo::DemoArgs),
     /// Check the policies: every mistake of every file at once
     Check(check::CheckArgs),
     /// Explain what would happen to an alert now, and why: nothing is written, nobody is told
@@ -98,6 +102,7 @@ pub fn run(cli: Cli) -> Exit {
     let output = Output::new(output);
     let done = match command {
         Command::Serve(args) => serve::run(*args),
+        Command::Demo(args) => demo::run(args, output),
         Command::Check(args) => check::run(&args, output),
         Command::Explain(args) => wait(explain::run(&args, output)),
         Command::Incidents(args) => wait(incidents::run(&args, output)).map(done),
