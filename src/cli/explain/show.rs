@@ -269,7 +269,7 @@ fn write_value(name: &str, answer: &Answer, now: Time, text: &mut Text) {
 
 fn write_plan(plan: &Plan, outcome: Outcome, text: &mut Text) {
     text.styled(Style::Bold, &format!("plan {}", plan.hash()));
-    text.line(format_args!("{}", if outcome == Outcome::Rollback { "" } else { " (held; it can be approved by its hash)" }));
+    text.line(format_args!("{}", if outcome == Outcome::Rollback { "" } else { " (held: it would not be carried out)" }));
     for (name, release) in [("from", &plan.from), ("to", &plan.to)] {
         let revision = release.revision.map_or_else(String::new, |number| format!(", revision {number}"));
         text.line(format_args!("  {name:<10}{} ({}{revision})", release.label(), release.digest));

@@ -242,7 +242,7 @@ async fn an_explanation_says_where_everything_comes_from() {
         "onset of HighErrorRate2027-01-15T07:50:00.000Z, 10m ago [ALERTS_FOR_STATE]",
         "runs web:b (bbbbbbbbbbbb) [read live 0s ago]",
         "only `quiet_start` holds, because explain remembers nothing",
-        "(held; it can be approved by its hash)",
+        "(held: it would not be carried out)",
         "to        web:a (v1:aaaa",
         "then: a person is asked for a yes to the plan's hash",
         "- nothing is remembered",
