@@ -14,19 +14,19 @@ fn folder() -> PathBuf {
 /// The files of a case, under the names that the report shows.
 fn files(case: &Path) -> Vec<SourceFile> {
     if case.is_file() {
-        let path = case.file_name().unwrap().to_string_lossy().into_owned();
-        return vec![SourceFile { path, bytes: fs::read(case).unwrap() }];
+        let path = case.file_name().expect("a name").to_string_lossy().into_owned();
+        return vec![SourceFile { path, bytes: fs::read(case).expect("it can be read") }];
     }
     let mut files = Vec::new();
     let mut folders = vec![case.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(folder).expect("it can be read") {
+            let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(case).unwrap().to_string_lossy().into_owned();
-                files.push(SourceFile { path: name, bytes: fs::read(&path).unwrap() });
+                let name = path.strip_prefix(case).expect("inside").to_string_lossy().into_owned();
+                files.push(SourceFile { path: name, bytes: fs::read(&path).expect("it can be read") });
             }
         }
     }
@@ -43,7 +43,7 @@ fn report(files: &[SourceFile]) -> String {
 #[test]
 fn mistakes_are_explained() {
     let bless = std::env::var_os("BLESS").is_some();
-    let mut cases: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut cases: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|entry| entry.expect("an entry").path()).collect();
     cases.retain(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "yaml"));
     cases.sort();
     assert!(cases.len() >= 40, "found {} cases", cases.len());
@@ -64,7 +64,7 @@ fn mistakes_are_explained() {
 
 #[test]
 fn the_order_of_files_does_not_matter() {
-    for case in fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+    for case in fs::read_dir(folder()).unwrap().map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()) {
         let mut files = files(&case);
         let one = report(&files);
         files.reverse();

@@ -259,7 +259,7 @@ impl Driver {
 
     fn received(&self, index: usize) -> Input {
         let row = self.journal.get(index);
-        let read = row.and_then(|row| Some(Receipt::decode(&row.bytes).ok()?.read(row.at).ok()?));
+        let read = row.and_then(|row| Receipt::decode(&row.bytes).ok()?.read(row.at).ok());
         Input::Received { seq: index as u64 + 1, at: row.map_or(self.now, |row| row.at), notification: read }
     }
 
