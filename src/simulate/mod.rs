@@ -3,6 +3,7 @@
 //! contract tests that run on both.
 
 mod alertmanager;
+mod answers;
 mod channels;
 mod cluster;
 mod command;

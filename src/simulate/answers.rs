@@ -1,0 +1,120 @@
+//! What a simulated world answers when the ports ask. What happens in it by itself is `world.rs`.
+
+use super::channels::Delivered;
+use super::world::World;
+use crate::model::{
+    Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId,
+    Lookup, Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time, template,
+};
+
+/// What the ports answer.
+impl World {
+    /// Finds a target.
+    pub fn resolve(&mut self, lookup: &Lookup, now: Time) -> Resolution {
+        self.advance(now);
+        self.cluster.resolve(lookup, now)
+    }
+
+    /// Reads a target.
+    pub fn observe(&mut self, target: &TargetId, now: Time) -> Resolution {
+        self.advance(now);
+        self.cluster.observe(target, now)
+    }
+
+    /// Checks what a plan needs.
+    pub fn preflight(&mut self, plan: &Plan, guard: &Guard, now: Time) -> PreflightReport {
+        self.advance(now);
+        self.cluster.preflight(plan, guard, now)
+    }
+
+    /// Collects evidence.
+    pub fn evidence(&mut self, plan: &Plan, now: Time) -> Evidence {
+        self.advance(now);
+        self.cluster.evidence(plan, now)
+    }
+
+    /// Writes.
+    pub fn apply(&mut self, plan: &Plan, step: usize, guard: &Guard, now: Time) -> Applied {
+        self.advance(now);
+        let applied = self.cluster.apply(plan, step, guard, now);
+        self.touched();
+        applied
+    }
+
+    /// How far a rollout is.
+    pub fn rollout(&mut self, target: &TargetId, release: &Digest, now: Time) -> RolloutStatus {
+        self.advance(now);
+        self.cluster.rollout(target, release, now)
+    }
+
+    /// When the watch last heard of the cluster.
+    pub fn watch_heard_at(&self, now: Time) -> Option<Time> {
+        self.cluster.heard_at(now)
+    }
+
+    /// Asks Prometheus.
+    pub fn query(&mut self, promql: &str, now: Time) -> Fact<Number> {
+        self.advance(now);
+        self.prometheus.query(promql, now)
+    }
+
+    /// When the condition of an alert began.
+    pub fn onset(&mut self, alert: &Alert, now: Time) -> Onset {
+        self.advance(now);
+        self.prometheus.onset(alert)
+    }
+
+    /// When rules were last evaluated.
+    pub fn evaluated_at(&mut self, now: Time) -> Fact<Time> {
+        self.advance(now);
+        self.prometheus.evaluated_at(now)
+    }
+
+    /// How long after a write an alert may still fire.
+    pub fn tail(&mut self, alertname: &str, now: Time) -> Option<TailSource> {
+        self.advance(now);
+        self.prometheus.tail(alertname)
+    }
+
+    /// What the Alertmanager peers hold.
+    pub fn view(&mut self, fingerprints: &[Fingerprint], evaluated_at: Fact<Time>, now: Time) -> AlertmanagerView {
+        self.advance(now);
+        self.alertmanager.view(fingerprints, evaluated_at, now)
+    }
+
+    /// Asks a health URL.
+    pub fn check(&mut self, check: &HttpCheck, now: Time) -> HttpResult {
+        self.advance(now);
+        let status = self.urls.get(&check.url).and_then(|(of, by_image)| {
+            let current = self.cluster.deployments.get(of)?.current().filter(|set| set.available(now) > 0)?;
+            template::images(&current.template).iter().find_map(|image| by_image.get(image)).copied()
+        });
+        let result = match status {
+            None => Err("no connection".to_owned()),
+            Some(status) if check.status.map_or((200..300).contains(&status), |wanted| wanted == status) => Ok(()),
+            Some(status) => Err(format!("status {status}")),
+        };
+        HttpResult { url: check.url.clone(), result }
+    }
+
+    /// Delivers a message.
+    pub fn deliver(&mut self, message: &Message, now: Time) -> Delivery {
+        self.advance(now);
+        self.channels.deliver(message)
+    }
+
+    /// An Event is put on a workload.
+    pub fn note_event(&mut self, target: &TargetId, incident: &IncidentId, reason: &str, note: &str) {
+        self.log(format!("event {reason} on {target} ({incident}): {note}"));
+    }
+
+    /// Ends a page; whether one was open.
+    pub fn close_page(&mut self, incident: &IncidentId) -> bool {
+        self.channels.close(incident)
+    }
+
+    /// Every message that a channel took, in order.
+    pub fn delivered(&self) -> &[Delivered] {
+        self.channels.taken()
+    }
+}
