@@ -1,0 +1,120 @@
+//! The pages for users are true where a test can tell: every metric, brake, default and setting stands there, and nothing else does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use backout::metrics::Metrics;
+use backout::model::{Brake, Time};
+use backout::policy::duration;
+use backout::policy::types::BrakeSettings;
+
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The rows of the table under a heading, each as its cells.
+fn table<'a>(page: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let below = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no heading `{heading}`")).1;
+    let section = below.split("\n#").next().unwrap_or(below);
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+/// The text between the first pair of backticks.
+fn name(cell: &str) -> &str {
+    cell.split('`').nth(1).unwrap_or(cell)
+}
+
+#[test]
+fn every_metric_is_documented_and_nothing_else() {
+    let metrics = Metrics::new().expect("metrics");
+    // Families without children print nothing: give each one.
+    metrics.channels(["pager"]);
+    metrics.policies_loaded("abc", Time::from_millis(0), ["shop"]);
+    metrics.incidents_open("paged", 0);
+    let text = metrics.render();
+    let mut printed = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = family.split_once(' ').expect("a type");
+            printed.insert((name.to_owned(), kind.to_owned()));
+        }
+    }
+    let page = page("docs/metrics.md");
+    let documented: BTreeSet<(String, String)> = page
+        .lines()
+        .filter(|line| line.starts_with("| `backout_") || line.starts_with("| `process_"))
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            (name(cells[0]).to_owned(), cells[1].to_owned())
+        })
+        .collect();
+    assert_eq!(documented, printed);
+}
+
+#[test]
+fn every_label_of_a_metric_is_documented() {
+    let metrics = Metrics::new().expect("metrics");
+    metrics.channels(["pager"]);
+    metrics.policies_loaded("abc", Time::from_millis(0), ["shop"]);
+    metrics.incidents_open("paged", 0);
+    let page = page("docs/metrics.md");
+    for line in metrics.render().lines().filter(|line| !line.starts_with('#')) {
+        let Some((family, rest)) = line.split_once('{') else { continue };
+        let family = family.trim_end_matches("_bucket");
+        let row = page.lines().find(|row| row.starts_with(&format!("| `{family}` |")));
+        let row = row.unwrap_or_else(|| panic!("`{family}` is not documented"));
+        let labels = rest.split_once('}').map_or("", |(labels, _)| labels);
+        for label in labels.split(',').filter_map(|pair| pair.split_once('=')).map(|(label, _)| label) {
+            assert!(label == "le" || row.contains(&format!("`{label}`")), "`{family}` has the label `{label}`");
+        }
+        for value in ["result", "source", "status", "state", "outcome"] {
+            let Some(value) = labels.split(',').find_map(|pair| pair.strip_prefix(&format!("{value}=\""))) else { continue };
+            let value = value.trim_end_matches('"');
+            assert!(page.contains(&format!("`{value}`")), "the value `{value}` of `{family}` is not documented");
+        }
+    }
+}
+
+/// What the README says of a brake's numbers, made from the defaults themselves.
+fn numbers(brake: Brake, settings: &BrakeSettings) -> Vec<String> {
+    let span = |time: &Duration| duration::format(*time);
+    match brake {
+        Brake::RecentChange => settings.recent_change.on().map(|n| vec![span(&n.within)]),
+        Brake::FitTarget => {
+            settings.fit_target.on().map(|n| vec![span(&n.healthy), n.back.to_string(), span(&n.last_live)])
+        }
+        Brake::Cooldown => settings.cooldown.on().map(|n| vec![span(n)]),
+        Brake::Budget => {
+            settings.budget.on().map(|n| vec![n.per_target.to_string(), span(&n.per), n.per_hour.to_string()])
+        }
+        Brake::Flapping => settings.flapping.on().map(|n| {
+            vec![n.penalty.to_string(), span(&n.half_life), n.suppress.to_string(), n.reuse.to_string(), span(&n.hold)]
+        }),
+        Brake::QuietStart => settings.quiet_start.on().map(|n| vec![span(n)]),
+        Brake::StaleFacts => settings.stale_facts.on().map(|n| vec![span(&n.watch), span(&n.query)]),
+        Brake::HumanActive | Brake::Owner | Brake::Truncated | Brake::Paused | Brake::Permission => Some(Vec::new()),
+    }
+    .unwrap_or_else(|| panic!("`{brake}` is off by default"))
+}
+
+#[test]
+fn the_readme_knows_every_brake_and_its_defaults() {
+    let readme = page("README.md");
+    let rows = table(&readme, "## Brakes");
+    let named: Vec<&str> = rows.iter().map(|row| name(row[0])).collect();
+    let all: Vec<&str> = Brake::ALL.iter().map(|brake| brake.as_str()).collect();
+    assert_eq!(named.iter().collect::<BTreeSet<_>>(), all.iter().collect::<BTreeSet<_>>());
+    assert_eq!(named.len(), all.len(), "each once");
+    let defaults = BrakeSettings::default();
+    for brake in Brake::ALL {
+        let row = rows.iter().find(|row| name(row[0]) == brake.as_str()).expect("a row");
+        let words: BTreeSet<&str> = row[1].split([' ', ',', ';']).collect();
+        for number in numbers(*brake, &defaults) {
+            assert!(words.contains(number.as_str()), "`{brake}`: the default {number} is not in `{}`", row[1]);
+        }
+    }
+}
