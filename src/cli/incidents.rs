@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::client::{Client, Remote};
 use super::exit::Failure;
 use super::output::{Output, Style, Table};
+use crate::model::Time;
 
 /// Arguments of `incidents`.
 #[derive(Clone, Debug, Args)]
@@ -65,7 +66,8 @@ pub(super) async fn run(args: &IncidentsArgs, output: Output) -> Result<(), Fail
         return output.print(&text);
     }
     let mut table = Table::new(&["ID", "STATE", "TARGET", "POLICY", "DECISION", "WHY", "OPENED"]);
-    rows.iter().for_each(|row| table.row(cells(row)));
+    let now = answer["now"].as_str().and_then(Time::parse);
+    rows.iter().for_each(|row| table.row(cells(row, now)));
     table.write(&mut text);
     let total = answer["total"].as_u64().unwrap_or(0);
     if total > rows.len() as u64 {
@@ -74,7 +76,7 @@ pub(super) async fn run(args: &IncidentsArgs, output: Output) -> Result<(), Fail
     output.print(&text)
 }
 
-fn cells(row: &Value) -> [String; 7] {
+fn cells(row: &Value, now: Option<Time>) -> [String; 7] {
     let get = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
     let state = match row["until"].as_str() {
         Some(until) => format!("{} until {until}", get("state")),
@@ -86,5 +88,17 @@ fn cells(row: &Value) -> [String; 7] {
         Some(brake) => format!("{}: {brake}", get("reason")),
         None => get("reason"),
     };
-    [get("id"), state, get("target"), policy, get("outcome"), why, get("opened_at")]
+    [get("id"), state, get("target"), policy, get("outcome"), why, opened(row, now)]
+}
+
+/// `4m 12s ago`, by the service's own clock: ours may be another.
+fn opened(row: &Value, now: Option<Time>) -> String {
+    let written = row["opened_at"].as_str().unwrap_or("-");
+    match (Time::parse(written), now) {
+        (Some(at), Some(now)) => {
+            let age = std::time::Duration::from_secs(now.since(at).as_secs());
+            format!("{} ago", humantime::format_duration(age))
+        }
+        _ => written.to_owned(),
+    }
 }

@@ -62,7 +62,7 @@ impl View<'_> {
         chosen.sort_by(|a, b| (b.opened_at, &b.id).cmp(&(a.opened_at, &a.id)));
         let total = chosen.len();
         let rows: Vec<Value> = chosen.into_iter().take(limit).map(row).collect();
-        json!({ "incidents": rows, "total": total })
+        json!({ "incidents": rows, "total": total, "now": self.now.to_string() })
     }
 
     fn policies(&self) -> Value {
