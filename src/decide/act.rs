@@ -7,7 +7,7 @@ use super::limits::backoff;
 use super::observation::{Observation, Purpose};
 use super::proof;
 use super::transition::Event;
-use crate::model::{Applied, Evidence, Guard, Moment, PreflightReport, Reason, Resolution, Time};
+use crate::model::{Applied, Brake, Evidence, Guard, Moment, PreflightReport, Reason, Resolution};
 
 /// Preflight and evidence came back.
 pub(super) fn prepared(draft: &mut Draft<'_>, report: PreflightReport, evidence: Evidence) {
@@ -23,7 +23,7 @@ pub(super) fn prepared(draft: &mut Draft<'_>, report: PreflightReport, evidence:
     };
     let what = format!("{}: {}", problem.check, problem.problem.unwrap_or_default());
     if problem.forbidden {
-        draft.page(Reason::BrakeHeld, Moment::Paged, &format!("brake `permission` holds: {what}"), true);
+        draft.page_held(Brake::Permission, Moment::Paged, &what, true);
     } else {
         draft.page(Reason::Preflight, Moment::Paged, &format!("preflight: {what}; nothing was done"), true);
     }
@@ -76,18 +76,23 @@ pub(super) fn applied(draft: &mut Draft<'_>, applied: Applied) {
             draft.enter(Phase::Redeciding { since: draft.now });
             draft.ask_in(Purpose::Redecide, backoff(0), 0);
         }
-        Applied::Refused { why, forbidden, .. } => {
-            let reason = if forbidden { Reason::BrakeHeld } else { Reason::Failed };
-            let text = if forbidden { format!("brake `permission` holds: {why}") } else { format!("not written: {why}") };
-            draft.end_attempt(reason);
-            draft.page(reason, Moment::Failed, &text, true);
+        Applied::Refused { why, forbidden: true, .. } => {
+            draft.end_attempt(Reason::BrakeHeld);
+            draft.page_held(Brake::Permission, Moment::Failed, &why, true);
+        }
+        Applied::Refused { why, .. } => {
+            // Somebody may have been first: what stands there tells.
+            draft.note(format!("not written: {why}"));
+            draft.enter(Phase::Executing { step, since, doubtful: true });
+            draft.ask(Purpose::Reconcile, 0);
         }
     }
 }
 
-/// What failed before touching anything is tried again, for a while.
+/// What failed before touching anything is tried again, for a while; and once where a restart came in between.
 fn may_try_again(draft: &Draft<'_>) -> bool {
-    draft.incident.attempt().is_some_and(|attempt| draft.now.since(attempt.intended_at) < draft.ctx.limits.patience)
+    let limit = draft.ctx.limits.patience;
+    draft.incident.attempt().is_some_and(|attempt| attempt.intents <= 1 || draft.now.since(attempt.intended_at) < limit)
 }
 
 fn written(draft: &mut Draft<'_>, words: &str) {
@@ -109,7 +114,12 @@ fn written(draft: &mut Draft<'_>, words: &str) {
 /// A doubtful write, or one that a restart cut off, was looked at.
 pub(super) fn reconciled(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
     let Phase::Executing { since, .. } = draft.incident.phase else { return };
-    let Some(plan) = draft.incident.attempt().map(|attempt| attempt.plan.clone()) else { return };
+    let Some(attempt) = draft.incident.attempt().cloned() else { return };
+    let plan = attempt.plan;
+    let refused = match attempt.applied {
+        Some(Applied::Refused { why, .. }) => Some(why),
+        _ => None,
+    };
     match &observation.workload {
         Some(Resolution::Found { workload }) if workload.release == plan.to.digest => {
             let ours = workload.last_rollback.as_deref() == Some(draft.incident.id.as_str());
@@ -117,7 +127,7 @@ pub(super) fn reconciled(draft: &mut Draft<'_>, tries: u32, observation: &Observ
             draft.record(Event::Applied { applied });
             written(draft, if ours { "it was written, by us" } else { "the release is back, not by us" });
         }
-        Some(Resolution::Found { workload }) if workload.release == plan.from.digest => not_written(draft, since, tries),
+        Some(Resolution::Found { workload }) if workload.release == plan.from.digest => not_written(draft, refused),
         Some(Resolution::Found { workload }) => {
             draft.end_attempt(Reason::Superseded);
             let text = format!("somebody put release {} there meanwhile", workload.release.short());
@@ -127,6 +137,7 @@ pub(super) fn reconciled(draft: &mut Draft<'_>, tries: u32, observation: &Observ
             draft.end_attempt(Reason::TargetGone);
             draft.page(Reason::TargetGone, Moment::Failed, why, true);
         }
+        Some(Resolution::Unknown { .. }) | None if refused.is_some() => not_written(draft, refused),
         Some(Resolution::Unknown { .. }) | None if draft.now.since(since) < draft.ctx.limits.patience => {
             draft.ask_in(Purpose::Reconcile, backoff(tries), tries + 1);
         }
@@ -140,15 +151,16 @@ pub(super) fn reconciled(draft: &mut Draft<'_>, tries: u32, observation: &Observ
 
 /// It was not written, so far. A late write of the same patch would meet its guard: the next one is decided on the generation
 /// that was read after it, so that at most one of them is taken.
-fn not_written(draft: &mut Draft<'_>, since: Time, tries: u32) {
-    if draft.now.since(since) < draft.ctx.limits.patience || tries == 0 {
+fn not_written(draft: &mut Draft<'_>, refused: Option<String>) {
+    if refused.is_none() && may_try_again(draft) {
         draft.note("it was not written; reading everything again");
         draft.enter(Phase::Redeciding { since: draft.now });
         draft.ask(Purpose::Redecide, 0);
-    } else {
-        draft.end_attempt(Reason::Failed);
-        draft.page(Reason::Failed, Moment::Failed, "the rollback was not written, and trying again did not help", true);
+        return;
     }
+    let why = refused.unwrap_or_else(|| "there was no answer, and trying again did not help".to_owned());
+    draft.end_attempt(Reason::Failed);
+    draft.page(Reason::Failed, Moment::Failed, &format!("not written: {why}"), true);
 }
 
 /// A look at the target after the write.
@@ -175,7 +187,11 @@ pub(super) fn verified(draft: &mut Draft<'_>, observation: &Observation) {
         not_proven(draft, reason, &words);
         return;
     }
-    if holds_since.is_some_and(|from| draft.now.since(from) >= attempt.plan.verify.hold) {
+    // Before the tail is over, an alert or a fact that is right may be so by chance: the rollout itself disturbs both.
+    let verify = &attempt.plan.verify;
+    let tail_first = verify.alert || !verify.facts.is_empty();
+    let seen_enough = !tail_first || draft.now >= proof.tail_until;
+    if seen_enough && holds_since.is_some_and(|from| draft.now.since(from) >= verify.hold) {
         proven(draft);
         return;
     }

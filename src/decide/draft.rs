@@ -9,7 +9,7 @@ use super::observation::Purpose;
 use super::transition::Event;
 use super::{request, tell};
 use crate::journal::record::{Record, Stamped};
-use crate::model::{IncidentId, Moment, Reason, Time, Urgency};
+use crate::model::{Brake, IncidentId, Moment, Reason, Time, Urgency};
 
 /// A step about one incident.
 pub(super) struct Draft<'a> {
@@ -21,10 +21,20 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// About an incident of the book; `None` when there is none of that id.
+    /// About an incident of the book, as this step has left it so far; `None` when there is none of that id.
     pub(super) fn of(ctx: &'a Context<'a>, book: &'a Book, now: Time, id: &IncidentId, step: &'a mut Step) -> Option<Self> {
-        let incident = book.incidents.get(id)?.clone();
-        Some(Self { ctx, book, now, incident, step })
+        let mut found = book.incidents.get(id).cloned();
+        for stamped in &step.records {
+            match (&stamped.record, &mut found) {
+                (Record::Incident { id: of, event: Event::Opened { incident } }, None) if of == id => {
+                    found = Some((**incident).clone());
+                }
+                // What cannot be carried out here is refused again when the record is folded.
+                (Record::Incident { id: of, event }, Some(incident)) if of == id => drop(incident.apply(event, stamped.at)),
+                _ => {}
+            }
+        }
+        Some(Self { ctx, book, now, incident: found?, step })
     }
 
     /// About an incident that begins.
@@ -48,6 +58,13 @@ impl<'a> Draft<'a> {
     /// Adds a line to the report.
     pub(super) fn note(&mut self, text: impl Into<String>) {
         self.record(Event::Noted { text: text.into() });
+    }
+
+    /// Adds a line that the report does not have yet: the watch says many things more than once.
+    pub(super) fn note_once(&mut self, text: &str) {
+        if !self.incident.notes.iter().any(|note| note.text == text) {
+            self.note(text);
+        }
     }
 
     /// Enters a phase.
@@ -82,13 +99,24 @@ impl<'a> Draft<'a> {
     /// Brings a human in. `touched` says that we wrote something, or that it is our own blindness: then routing *beside*
     /// does not turn the page into an announcement.
     pub(super) fn page(&mut self, reason: Reason, moment: Moment, text: &str, touched: bool) {
+        let decided = self.incident.decision.as_ref().and_then(|decision| decision.brake);
+        let brake = decided.filter(|_| reason == Reason::BrakeHeld);
+        self.page_with((reason, brake), moment, text, touched);
+    }
+
+    /// The same, because this brake holds.
+    pub(super) fn page_held(&mut self, brake: Brake, moment: Moment, why: &str, touched: bool) {
+        self.page_with((Reason::BrakeHeld, Some(brake)), moment, &format!("brake `{brake}` holds: {why}"), touched);
+    }
+
+    fn page_with(&mut self, (reason, brake): (Reason, Option<Brake>), moment: Moment, text: &str, touched: bool) {
         let to = self.page_channels();
         let urgency = self.page_urgency(touched);
-        self.record(Event::Paged { reason, text: text.to_owned() });
+        self.record(Event::Paged { reason, brake, text: text.to_owned() });
         if !matches!(self.incident.phase, Phase::Paged) {
             self.enter(Phase::Paged);
         }
-        let title = tell::page_title(&self.incident, reason);
+        let title = tell::page_title(&self.incident);
         let message = tell::message(self, moment, urgency, &title, text, to);
         self.effect(Effect::Tell(Box::new(message)));
         self.ask_in(Purpose::Watch, self.ctx.limits.watch_every, 0);
@@ -114,7 +142,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Where a page of this incident goes: what the rule says, else the policy's owner, else the settings' order.
-    fn page_channels(&self) -> Vec<String> {
+    pub(super) fn page_channels(&self) -> Vec<String> {
         let said = self.incident.decision.as_ref().map(|decision| decision.to.clone()).unwrap_or_default();
         if !said.is_empty() {
             return said;

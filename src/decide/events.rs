@@ -39,9 +39,9 @@ fn gone(draft: &mut Draft<'_>) {
             draft.page(Reason::TargetGone, Moment::Paged, "cancelled: the target is gone, or is another object now", true);
         }
         // The write's guard and the proof's live read see it for certain.
-        Phase::Executing { .. } => draft.note("the watch says that the target is gone"),
+        Phase::Executing { .. } => draft.note_once("the watch says that the target is gone"),
         Phase::Verifying { .. } => draft.ask(Purpose::Verify, 0),
-        Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.note("the target is gone"),
+        Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.note_once("the target is gone"),
         Phase::Closed { .. } => {}
     }
 }
@@ -63,9 +63,9 @@ fn newer_release(draft: &mut Draft<'_>, event: &WatchEvent) {
             draft.page(Reason::Superseded, Moment::Paged, &format!("stood down: {text}"), true);
         }
         // The write's answer tells which of us was first.
-        Phase::Executing { .. } => draft.note(text),
+        Phase::Executing { .. } => draft.note_once(&text),
         Phase::Verifying { .. } => draft.ask(Purpose::Verify, 0),
-        Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.note(text),
+        Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.note_once(&text),
         Phase::Closed { .. } => {}
     }
 }
@@ -95,11 +95,12 @@ fn restored(draft: &mut Draft<'_>, event: &WatchEvent, text: &str) {
     };
     let digest = draft.incident.release.clone().unwrap_or_else(|| event.release.clone());
     let from = ReleaseRef { digest, revision: None, replica_set: None, images: Vec::new() };
-    let proven_by = draft.incident.plan.clone().or_else(|| plan::restored_by_human(&draft.incident, &to, from));
-    let Some(plan) = proven_by else {
+    let Some(plan) = plan::restored_by_human(&draft.incident, &to, from) else {
         draft.page(Reason::HumanRestored, Moment::Paged, text, false);
         return;
     };
+    let title = format!("NOT rolling back, a person did: {}", super::tell::subject(&draft.incident));
+    draft.announce(Moment::Decided, &title, &format!("{text}; it is proven like our own"));
     draft.note(format!("cancelled: {text}; proving it"));
     draft.record(Event::Planned { plan: Box::new(plan) });
     draft.record(Event::Intended);
@@ -181,14 +182,27 @@ pub(super) fn started(ctx: &Context<'_>, book: &Book, now: Time, program: String
     for id in ids {
         let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
         draft.note("backout was restarted");
+        tell_again(&mut draft);
         resume(&mut draft);
         if let Some(page) = draft.incident.page.clone() {
             let touched = !draft.incident.attempts.is_empty();
-            let to = Vec::new();
-            let title = super::tell::page_title(&draft.incident, page.reason);
+            let to = draft.page_channels();
+            let title = super::tell::page_title(&draft.incident);
             let message = super::tell::message(&draft, Moment::Paged, draft.page_urgency(touched), &title, &page.text, to);
             draft.effect(Effect::Tell(Box::new(message)));
         }
+    }
+}
+
+/// What must not be missed, and no channel is known to have.
+fn tell_again(draft: &mut Draft<'_>) {
+    let begun = draft.incident.attempt().is_some_and(|attempt| attempt.ended.is_none());
+    if begun && !draft.incident.was_told(Moment::Started) {
+        let title = format!("rolling back: {}", super::tell::subject(&draft.incident));
+        draft.announce(Moment::Started, &title, "backout was restarted in the middle of it: it looks first, then goes on");
+    }
+    if matches!(draft.incident.phase, Phase::FixForward) && !draft.incident.was_told(Moment::Decided) {
+        life::open_ticket(draft);
     }
 }
 
@@ -201,6 +215,10 @@ fn resume(draft: &mut Draft<'_>) {
         Phase::Countdown { until } => {
             let countdown = draft.incident.plan.as_ref().map(|plan| plan.countdown).unwrap_or_default();
             draft.enter(Phase::Countdown { until: until.map(|_| now + countdown) });
+            if until.is_some() {
+                let title = format!("rolling back at {}: {}", now + countdown, super::tell::subject(&draft.incident));
+                draft.announce(Moment::Decided, &title, "backout was restarted: a full countdown again");
+            }
         }
         Phase::Approval { until } => draft.enter(Phase::Approval { until }),
         Phase::Preparing { .. } => life::prepare(draft),
@@ -231,8 +249,7 @@ pub(super) fn paused(ctx: &Context<'_>, book: &Book, now: Time, pause: &super::b
         let waits = matches!(draft.incident.phase, Phase::Settling { .. } | Phase::Deciding { .. });
         if waits || draft.incident.phase.is_pending() {
             draft.end_attempt(Reason::BrakeHeld);
-            let text = format!("brake `{}` holds: {} ({})", Brake::Paused, pause.reason, pause.by);
-            draft.page(Reason::BrakeHeld, Moment::Paged, &text, true);
+            draft.page_held(Brake::Paused, Moment::Paged, &format!("{} ({})", pause.reason, pause.by), true);
         }
     }
 }

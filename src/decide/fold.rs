@@ -140,7 +140,8 @@ impl Book {
 
     /// The intent spends the budget, whatever becomes of it.
     fn note_intent(&mut self, incident: &Incident, at: Time) {
-        let Some(attempt) = incident.attempts.last() else { return };
+        // Without a step it is a person's rollback that is only proven: the ledger has it already, and it is not on our account.
+        let Some(attempt) = incident.attempts.last().filter(|attempt| !attempt.plan.steps.is_empty()) else { return };
         let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
         let known = |past: &PastRollback| past.incident.as_ref() == Some(&incident.id) && past.from == attempt.plan.from.digest;
         if !history.rollbacks.iter().any(known) {

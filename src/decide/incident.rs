@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::decision::Decision;
 use super::observation::Purpose;
 use crate::model::{
-    Alert, Applied, Digest, Evidence, IncidentId, Mode, Onset, Paging, Plan, PlanHash, PreflightReport, Reason, TargetId, Time,
+    Alert, Applied, Brake, Digest, Evidence, IncidentId, Mode, Moment, Onset, Paging, Plan, PlanHash, PreflightReport, Reason,
+    TargetId, Time,
 };
 
 /// Which hands an incident has.
@@ -173,6 +174,9 @@ impl Phase {
 pub struct Page {
     /// Why a human is needed.
     pub reason: Reason,
+    /// The brake that holds, where one does.
+    #[serde(default)]
+    pub brake: Option<Brake>,
     /// What the page says.
     pub text: String,
     /// When it was last sent.
@@ -188,6 +192,9 @@ pub struct Attempt {
     pub plan: Plan,
     /// When its intent was committed; the budget is spent from here.
     pub intended_at: Time,
+    /// How many times the write was begun: again after it was certain that nothing was written.
+    #[serde(default)]
+    pub intents: u32,
     /// What the write's answer was, once there is one.
     pub applied: Option<Applied>,
     /// When the rollout was seen complete.
@@ -316,6 +323,17 @@ impl Incident {
     /// The attempt that is under way or was the last.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// Whether a channel has a message of that moment.
+    pub fn was_told(&self, moment: Moment) -> bool {
+        let start = format!("message {}-{}-", self.id, moment.as_str());
+        self.notes.iter().any(|note| note.text.starts_with(&start) && note.text.contains(": delivered by "))
+    }
+
+    /// How many procedures were tried and are over.
+    pub fn tried(&self) -> usize {
+        self.attempts.iter().filter(|attempt| attempt.ended.is_some()).count()
     }
 
     /// The release that is expected to run: what our last write put there, else the one that ran at the onset.

@@ -6,14 +6,14 @@ use super::book::{Book, Pending, Seen};
 use super::draft::Draft;
 use super::effect::{Context, Effect, Heard, Step};
 use super::incident::{Incident, Lane, Member, Phase};
-use super::ledger;
 use super::limits::backoff;
 use super::locate;
 use super::observation::Purpose;
 use super::transition::Event;
+use super::{ledger, tell};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{
-    Alert, AlertStatus, Digest, IncidentId, Notification, Onset, Resolution, Time, Unknown, UnknownKind, Workload,
+    Alert, AlertStatus, Digest, IncidentId, Moment, Notification, Onset, Resolution, Time, Unknown, UnknownKind, Workload,
 };
 
 /// A repeat of what was said within this time changes nothing and is not recorded again.
@@ -257,7 +257,11 @@ fn open_or_join(
                 _ => false,
             }
     };
-    if let Some(id) = book.open().find(joins).map(|incident| incident.id.clone()) {
+    let opened_now = step.records.iter().find_map(|stamped| match &stamped.record {
+        Record::Incident { event: Event::Opened { incident }, .. } if joins(&&**incident) => Some(incident.id.clone()),
+        _ => None,
+    });
+    if let Some(id) = book.open().find(joins).map(|incident| incident.id.clone()).or(opened_now) {
         if let Some(mut draft) = Draft::of(ctx, book, now, &id, step) {
             joined(&mut draft, member);
         }
@@ -332,11 +336,28 @@ fn new_incident(
     }
 }
 
+/// Another alert joins an incident that a human has: they are told; and paged again where it got worse.
+fn told(draft: &mut Draft<'_>, name: &str, known: bool, worse: bool) {
+    let text = format!("alert {name:?} fires as well");
+    match draft.incident.page.clone() {
+        Some(page) if worse => {
+            let touched = !draft.incident.attempts.is_empty();
+            draft.page(page.reason, Moment::Paged, &format!("{text}, and it is critical; {}", page.text), touched);
+        }
+        _ if known => {}
+        _ => draft.announce(Moment::Paged, &format!("one more alert: {}", tell::subject(&draft.incident)), &text),
+    }
+}
+
 /// Another alert joins: what that means depends on where the incident stands.
 fn joined(draft: &mut Draft<'_>, member: Member) {
     let name = member.alert.label("alertname").to_owned();
+    let (was_critical, known) = (draft.incident.critical(), same_name(&draft.incident, &member.alert));
     draft.record(Event::Joined { member: Box::new(member) });
     draft.note(format!("alert {name:?} joined"));
+    if let Phase::Paged = draft.incident.phase {
+        told(draft, &name, known, !was_critical && draft.incident.critical());
+    }
     match draft.incident.phase {
         Phase::Countdown { .. } | Phase::Approval { .. } => draft.ask(Purpose::Recheck, 0),
         Phase::Verified | Phase::FixForward | Phase::Paged | Phase::Shadowed => draft.ask(Purpose::Watch, 0),

@@ -154,7 +154,8 @@ fn judge(draft: &mut Draft<'_>, purpose: Purpose, tries: u32, observation: &Obse
 
 /// How long has been waited after so many tries.
 fn patience(tries: u32) -> Duration {
-    (0..tries).map(backoff).sum()
+    // More than this is beyond any patience; `rise` asks with the greatest number.
+    (0..tries.min(1000)).map(backoff).sum()
 }
 
 fn decided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
@@ -187,21 +188,27 @@ fn conclude(draft: &mut Draft<'_>, decision: Decision) {
             let touched = !draft.incident.attempts.is_empty();
             draft.page(reason, Moment::Paged, &summary, touched);
         }
-        Outcome::FixForward => fix_forward(draft, &summary),
+        Outcome::FixForward => fix_forward(draft),
         Outcome::Rollback => wait_for_veto(draft, &summary),
     }
 }
 
-fn fix_forward(draft: &mut Draft<'_>, summary: &str) {
+fn fix_forward(draft: &mut Draft<'_>) {
     if !matches!(draft.incident.phase, Phase::FixForward) {
         draft.enter(Phase::FixForward);
-        let to = draft.incident.decision.as_ref().map(|decision| decision.to.clone()).unwrap_or_default();
-        let urgency = if draft.incident.lane.is_shadow() { Urgency::Announce } else { Urgency::Ticket };
-        let title = format!("fix forward: {}", super::tell::subject(&draft.incident));
-        let message = super::tell::message(draft, Moment::Decided, urgency, &title, summary, to);
-        draft.effect(Effect::Tell(Box::new(message)));
+        open_ticket(draft);
     }
     draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0);
+}
+
+/// Tells those who fix forward.
+pub(super) fn open_ticket(draft: &mut Draft<'_>) {
+    let summary = draft.incident.decision.as_ref().map(|decision| decision.summary.clone()).unwrap_or_default();
+    let to = draft.incident.decision.as_ref().map(|decision| decision.to.clone()).unwrap_or_default();
+    let urgency = if draft.incident.lane.is_shadow() { Urgency::Announce } else { Urgency::Ticket };
+    let title = format!("fix forward: {}", super::tell::subject(&draft.incident));
+    let message = super::tell::message(draft, Moment::Decided, urgency, &title, &summary, to);
+    draft.effect(Effect::Tell(Box::new(message)));
 }
 
 /// A rollback waits: for a veto, for a yes, or, in shadow, for nothing.
@@ -219,7 +226,15 @@ fn wait_for_veto(draft: &mut Draft<'_>, summary: &str) {
             let title = format!("approve? {}", super::tell::subject(&draft.incident));
             if draft.incident.critical() {
                 // For a critical alert the request is a page: somebody must look now.
-                let message = super::tell::message(draft, Moment::Decided, draft.page_urgency(true), &title, summary, Vec::new());
+                draft.record(Event::Paged { reason: Reason::Rule, brake: None, text: summary.to_owned() });
+                let message = super::tell::message(
+                    draft,
+                    Moment::Decided,
+                    draft.page_urgency(true),
+                    &title,
+                    summary,
+                    draft.page_channels(),
+                );
                 draft.effect(Effect::Tell(Box::new(message)));
             } else {
                 draft.announce(Moment::Decided, &title, summary);
@@ -361,7 +376,14 @@ fn watched(draft: &mut Draft<'_>, observation: &Observation) {
 /// A fix-forward incident may only rise.
 fn rise(draft: &mut Draft<'_>, observation: &Observation) {
     let Some(decision) = judge(draft, Purpose::Watch, u32::MAX, observation) else { return };
+    let pinned = draft.incident.decision.as_ref().is_some_and(|first| first.policies == decision.policies);
     match decision.outcome {
+        Outcome::Rollback if !pinned => {
+            // It goes on under the policies that decided it; by others it may become a page, no more.
+            let text = format!("policies were reloaded since the ticket was opened; now {}", decision.summary);
+            draft.record(Event::Decided { decision: Box::new(decision) });
+            draft.page(Reason::PolicyChanged, Moment::Paged, &text, false);
+        }
         Outcome::FixForward => draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0),
         // What cannot be told while a ticket is open stays a ticket, until it can or the alerts are over.
         Outcome::Page if decision.reason == Reason::RuleUnknown => {
@@ -389,7 +411,7 @@ pub(super) fn has_next_level(draft: &Draft<'_>) -> bool {
     let Some(rule) = decided_by.and_then(|trail| policy.decide.iter().find(|rule| rule.name == trail.rule)) else { return false };
     match &rule.verdict {
         VerdictRule::Rollback { levels } => {
-            let next = levels.get(draft.incident.attempts.len()).and_then(|name| draft.ctx.policies.procedures.get(name));
+            let next = levels.get(draft.incident.tried()).and_then(|name| draft.ctx.policies.procedures.get(name));
             next.is_some_and(|procedure| procedure.steps.contains(&ProcedureStep::Undo))
         }
         _ => false,

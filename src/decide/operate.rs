@@ -166,11 +166,8 @@ fn veto(draft: &mut Draft<'_>, by: String, why: String) {
         }
         // The step that is being written is finished; its answer sees the veto.
         Phase::Executing { .. } => {}
-        Phase::Verifying { .. } => {
-            draft.end_attempt(Reason::Vetoed);
-            draft.page(Reason::Vetoed, Moment::Paged, &format!("{text}; the rollback was written already"), true);
-        }
-        Phase::Verified | Phase::Paged | Phase::FixForward | Phase::Closed { .. } => {}
+        // Too late to stop anything; what would come next is held.
+        Phase::Verifying { .. } | Phase::Verified | Phase::Paged | Phase::FixForward | Phase::Closed { .. } => {}
     }
 }
 

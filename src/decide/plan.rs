@@ -88,7 +88,7 @@ pub(super) fn restored_by_human(incident: &Incident, workload: &ReleaseRef, from
         to: workload.clone(),
         steps: Vec::new(),
         countdown: Duration::ZERO,
-        verify: VerifyPlan {
+        verify: incident.plan.as_ref().map(|plan| plan.verify.clone()).unwrap_or(VerifyPlan {
             within: Duration::from_secs(10 * 60),
             tail: None,
             rollout: true,
@@ -97,7 +97,7 @@ pub(super) fn restored_by_human(incident: &Incident, workload: &ReleaseRef, from
             queries: BTreeMap::new(),
             http: Vec::new(),
             hold: Duration::ZERO,
-        },
+        }),
     })
 }
 

@@ -50,6 +50,9 @@ pub(super) fn judge(
     let tail_end = tail_until + verify.within;
 
     if let Some(over) = rollout(&mut proof, observation) {
+        proof.checks.clone_from(&attempt.checks);
+        proof.checks.insert("rollout".to_owned(), over.1.clone());
+        proof.holds = false;
         proof.over = Some(over);
         return proof;
     }

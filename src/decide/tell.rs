@@ -1,7 +1,7 @@
 //! The words of messages. What is said of an alert is quoted text: channels decide how to escape it.
 
 use super::draft::Draft;
-use super::incident::Incident;
+use super::incident::{Incident, Phase};
 use crate::model::{Message, Moment, Reason, Urgency};
 
 /// `checkout-release: deployment/shop/checkout`, for titles.
@@ -12,11 +12,14 @@ pub(super) fn subject(incident: &Incident) -> String {
     }
 }
 
-/// The title of a page.
-pub(super) fn page_title(incident: &Incident, reason: Reason) -> String {
+/// The title of the incident's open page.
+pub(super) fn page_title(incident: &Incident) -> String {
+    let (reason, brake) = incident.page.as_ref().map_or((Reason::Rule, None), |page| (page.reason, page.brake));
+    if let Phase::Approval { .. } = incident.phase {
+        return format!("approve? {}", subject(incident));
+    }
     let what = match reason {
         Reason::BrakeHeld => {
-            let brake = incident.decision.as_ref().and_then(|decision| decision.brake);
             return match brake {
                 Some(brake) => format!("NOT rolled back, {brake} holds: {}", subject(incident)),
                 None => format!("NOT rolled back: {}", subject(incident)),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::decision::Decision;
 use super::incident::{Approval, Asked, Attempt, Incident, Member, Note, Page, Phase, Retry};
 use super::observation::Purpose;
-use crate::model::{Applied, Delivery, Evidence, IncidentId, Occurrence, Paging, Plan, PreflightReport, Reason, Time};
+use crate::model::{Applied, Brake, Delivery, Evidence, IncidentId, Occurrence, Paging, Plan, PreflightReport, Reason, Time};
 
 /// What can happen to an incident. Recorded, and folded again at recovery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,6 +110,9 @@ pub enum Event {
     Paged {
         /// Why.
         reason: Reason,
+        /// The brake that holds, where one does.
+        #[serde(default)]
+        brake: Option<Brake>,
         /// What it says.
         text: String,
     },
@@ -206,9 +209,9 @@ impl Incident {
             Event::Intended | Event::Applied { .. } | Event::Checked { .. } | Event::AttemptEnded { .. } => {
                 self.advance_attempt(event, at)?;
             }
-            Event::Paged { reason, text } => {
+            Event::Paged { reason, brake, text } => {
                 let count = self.page.as_ref().map_or(0, |page| page.count) + 1;
-                self.page = Some(Page { reason: *reason, text: text.clone(), sent_at: at, count });
+                self.page = Some(Page { reason: *reason, brake: *brake, text: text.clone(), sent_at: at, count });
                 self.next += 1;
             }
             Event::Acknowledged { by } => self.acknowledged = Some((at, by.clone())),
@@ -270,6 +273,7 @@ impl Incident {
                 self.attempts.push(Attempt {
                     plan,
                     intended_at: at,
+                    intents: 0,
                     applied: None,
                     rolled_back_at: None,
                     holds_since: None,
@@ -277,6 +281,10 @@ impl Incident {
                     checks: BTreeMap::new(),
                     ended: None,
                 });
+            }
+            if let Some(attempt) = self.attempts.last_mut() {
+                attempt.intents = attempt.intents.saturating_add(1);
+                attempt.applied = None;
             }
             return Ok(());
         }

@@ -24,6 +24,11 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
         return decision;
     };
     decision.place = format!("{}:{}", policy.place.file, policy.place.line);
+    if decision.presence == Presence::Resolved {
+        decision.reason = Reason::Recovered;
+        decision.summary = "all its alerts are over, confirmed: there is nothing to decide".to_owned();
+        return decision;
+    }
     decision.unknown = transient(observation, &decision.presence);
     let judge = Judge { ctx, book, incident, policy, observation, now };
     let mut read = Vec::new();
@@ -188,8 +193,7 @@ impl<'a> Judge<'a> {
     }
 
     fn roll_back(&self, rule: &Rule, levels: &[String], read: &[String], decision: &mut Decision) {
-        // An attempt that is under way (its write met a guard, or a restart) is still at its level.
-        let tried = self.incident.attempts.iter().filter(|attempt| attempt.ended.is_some()).count();
+        let tried = self.incident.tried();
         let Some(procedure) = levels.get(tried).and_then(|name| self.ctx.policies.procedures.get(name)) else {
             decision.reason = Reason::Ineffective;
             decision.summary = format!("rule `{}` says rollback, and all {tried} levels were tried", rule.name);

@@ -132,7 +132,7 @@ impl Alertmanager {
     pub(super) fn notify(&mut self, now: Time) -> Vec<Vec<u8>> {
         let alive = self.peers.iter().any(|peer| !peer.down);
         let interval = self.group_interval;
-        let mut bodies = Vec::new();
+        let mut told = Vec::new();
         let states: BTreeMap<Fingerprint, PeerAlertState> =
             self.held.iter().map(|(print, held)| (*print, self.state(&held.alert))).collect();
         for (print, held) in &mut self.held {
@@ -146,13 +146,14 @@ impl Alertmanager {
             let never_said = held.said.is_none() && held.alert.status == AlertStatus::Resolved;
             held.said = Some(held.alert.status);
             if !never_said {
-                bodies.push(body(std::slice::from_ref(&held.alert), 0));
+                told.push(held.alert.clone());
             }
         }
         let over = |held: &Held| held.alert.status == AlertStatus::Resolved && held.said == Some(AlertStatus::Resolved);
         self.over.extend(self.held.values().filter(|held| over(held)).cloned());
         self.held.retain(|_, held| !over(held));
-        bodies
+        // What is due together is one group.
+        if told.is_empty() { Vec::new() } else { vec![body(&told, 0)] }
     }
 
     fn state(&self, alert: &Alert) -> PeerAlertState {
