@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use backout::model::Brake;
 use backout::simulate::Script;
 
 /// What separates the script from its transcript.
@@ -63,6 +64,34 @@ fn every_story_goes_as_it_was_read() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}\n(BACKOUT_BLESS=1 writes them anew)");
+}
+
+#[test]
+fn every_cell_of_the_table_of_events_against_states_has_a_story() {
+    let events =
+        ["recovered", "joined", "reloaded", "target-gone", "newer-release", "put-back", "paused", "veto", "restart"];
+    let states = ["settle", "countdown", "approval", "executing", "verifying", "paged", "fix-forward"];
+    let names: Vec<String> =
+        stories().iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
+    let cells = events.iter().flat_map(|event| states.iter().map(move |state| format!("{event}--{state}")));
+    let missing: Vec<String> = cells.filter(|cell| !names.contains(cell)).collect();
+    assert!(missing.is_empty(), "no story for {}", missing.join(", "));
+}
+
+#[test]
+fn every_brake_holds_once_and_its_page_names_it() {
+    for brake in Brake::ALL {
+        let story = fs::read_to_string(folder().join(format!("brake-{brake}.txt"))).unwrap_or_default();
+        let page = format!("NOT rolled back, {brake} holds");
+        assert!(story.lines().any(|line| line.contains(" PAGE ") && line.contains(&page)), "no story in which {brake} holds");
+    }
+}
+
+#[test]
+fn the_same_story_is_told_twice_in_the_same_words() {
+    let story = fs::read_to_string(folder().join("killed-for-ten-minutes.txt")).expect("a story");
+    let (script, _) = story.split_once(CUT).expect("a transcript");
+    assert_eq!(tell(script), tell(script));
 }
 
 /// The first lines that differ, with what came before them.

@@ -2,12 +2,12 @@
 
 use super::draft::Draft;
 use super::effect::Effect;
-use super::incident::Phase;
+use super::incident::{Incident, Phase};
 use super::limits::backoff;
 use super::observation::{Observation, Purpose};
 use super::proof;
 use super::transition::Event;
-use crate::model::{Applied, Brake, Evidence, Guard, Moment, PreflightReport, Reason, Resolution};
+use crate::model::{Applied, Brake, Evidence, Guard, Moment, PreflightFinding, PreflightReport, Reason, Resolution};
 
 /// Preflight and evidence came back.
 pub(super) fn prepared(draft: &mut Draft<'_>, report: PreflightReport, evidence: Evidence) {
@@ -16,17 +16,41 @@ pub(super) fn prepared(draft: &mut Draft<'_>, report: PreflightReport, evidence:
     }
     let problem = report.problem().cloned();
     draft.record(Event::Prepared { report, evidence: Box::new(evidence) });
-    let Some(problem) = problem else {
-        draft.enter(Phase::Redeciding { since: draft.now });
-        draft.ask(Purpose::Redecide, 0);
-        return;
-    };
-    let what = format!("{}: {}", problem.check, problem.problem.unwrap_or_default());
-    if problem.forbidden {
-        draft.page_held(Brake::Permission, Moment::Paged, &what, true);
-    } else {
-        draft.page(Reason::Preflight, Moment::Paged, &format!("preflight: {what}; nothing was done"), true);
+    match problem {
+        Some(problem) if problem.forbidden => {
+            draft.page_held(Brake::Permission, Moment::Paged, &words(&problem), true);
+        }
+        // Whatever was found: what is there now tells why, and whether it is still so.
+        _ => {
+            let Phase::Preparing { since } = draft.incident.phase else { return };
+            draft.enter(Phase::Redeciding { since });
+            match problem {
+                Some(problem) if problem.transient => draft.ask_in(Purpose::Redecide, backoff(1), 0),
+                _ => draft.ask(Purpose::Redecide, 0),
+            }
+        }
     }
+}
+
+/// What preflight found in the way of the plan that nothing was written of yet.
+pub(super) fn in_the_way(incident: &Incident) -> Option<PreflightFinding> {
+    let begun = incident.attempt().is_some_and(|attempt| attempt.ended.is_none());
+    incident.preflight.as_ref().filter(|_| !begun)?.problem().cloned()
+}
+
+/// Preflight found something, and the second reading gave the same verdict: tried again for a while where that may help.
+pub(super) fn not_fit(draft: &mut Draft<'_>, problem: &PreflightFinding) {
+    let Phase::Redeciding { since } = draft.incident.phase else { return };
+    if problem.transient && draft.now.since(since) < draft.ctx.limits.patience {
+        draft.note(format!("preflight: {}; trying again", words(problem)));
+        super::life::prepare(draft);
+        return;
+    }
+    draft.page(Reason::Preflight, Moment::Paged, &format!("preflight: {}; nothing was done", words(problem)), true);
+}
+
+fn words(problem: &PreflightFinding) -> String {
+    format!("{}: {}", problem.check, problem.problem.as_deref().unwrap_or_default())
 }
 
 /// Commits the intent and starts the write. Called with a verdict of this very moment only.

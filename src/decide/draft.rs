@@ -112,7 +112,7 @@ impl<'a> Draft<'a> {
     fn page_with(&mut self, (reason, brake): (Reason, Option<Brake>), moment: Moment, text: &str, touched: bool) {
         let to = self.page_channels();
         let urgency = self.page_urgency(touched);
-        self.record(Event::Paged { reason, brake, text: text.to_owned() });
+        self.record(Event::Paged { reason, brake, announced: urgency != Urgency::Page, text: text.to_owned() });
         if !matches!(self.incident.phase, Phase::Paged) {
             self.enter(Phase::Paged);
         }
@@ -120,6 +120,18 @@ impl<'a> Draft<'a> {
         let message = tell::message(self, moment, urgency, &title, text, to);
         self.effect(Effect::Tell(Box::new(message)));
         self.ask_in(Purpose::Watch, self.ctx.limits.watch_every, 0);
+    }
+
+    /// Sends the open page again, as it was: for who has not heard, or not answered.
+    pub(super) fn page_again(&mut self) {
+        let Some(page) = self.incident.page.clone() else { return };
+        let (reason, brake, announced, text) = (page.reason, page.brake, page.announced, page.text);
+        self.record(Event::Paged { reason, brake, announced, text: text.clone() });
+        let urgency = if announced { Urgency::Announce } else { Urgency::Page };
+        let title = tell::page_title(&self.incident);
+        let to = self.page_channels();
+        let message = tell::message(self, Moment::Paged, urgency, &title, &text, to);
+        self.effect(Effect::Tell(Box::new(message)));
     }
 
     /// Ends the attempt that is under way, if there is one.

@@ -101,11 +101,12 @@ impl Book {
         let incident = incident.clone();
         match event {
             Event::Joined { .. } => {
-                if was_quiet {
+                if was_quiet && incident.quiet_since.is_none() {
                     self.note_flap(&incident, at);
                 }
                 self.note_alerts(&incident, at);
             }
+            Event::Quiet { quiet: false } if was_quiet => self.note_flap(&incident, at),
             Event::Intended => self.note_intent(&incident, at),
             Event::Applied { applied: Applied::Done { .. } | Applied::Already { .. } } => self.note_bad(&incident, at),
             Event::AttemptEnded { .. } => self.note_end(&incident, at),
@@ -120,11 +121,12 @@ impl Book {
     /// of one incident are one flap.
     fn note_flap(&mut self, incident: &Incident, at: Time) {
         let Some(target) = &incident.target else { return };
-        let again = self
-            .incidents
-            .values()
-            .any(|other| other.target.as_ref().is_some_and(|t| t.at == target.at) && other.lane == incident.lane);
-        if again {
+        let of_it = |other: &&Incident| other.target.as_ref().is_some_and(|t| t.at == target.at) && other.lane == incident.lane;
+        let others = || self.incidents.values().filter(of_it).filter(|other| other.id != incident.id);
+        // The same firing, heard of late, is no other one.
+        let same = |other: &Incident| incident.members.keys().any(|occurrence| other.members.contains_key(occurrence));
+        let known = self.incidents.contains_key(&incident.id);
+        if known || (others().next().is_some() && !others().any(same)) {
             let history = self.targets.entry(target.at.to_string()).or_default();
             history.damping.entry(incident.lane.key()).or_default().add(at);
         }

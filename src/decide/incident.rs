@@ -179,6 +179,12 @@ pub struct Page {
     pub brake: Option<Brake>,
     /// What the page says.
     pub text: String,
+    /// Whether it is announced only (in shadow, or beside the alert's own route): nobody is woken, nobody reminded.
+    #[serde(default)]
+    pub announced: bool,
+    /// When it was last known that no channel took it.
+    #[serde(default)]
+    pub unheard: Option<Time>,
     /// When it was last sent.
     pub sent_at: Time,
     /// How many messages were sent under it.

@@ -110,12 +110,17 @@ fn firing(
     let stale = known.is_some_and(|seen| seen.resolved_at.is_some());
     let held = book.pending.contains_key(&key) || book.open().any(|incident| incident.members.contains_key(&key));
     if held {
-        let repeat = known.is_some_and(|seen| {
+        // That a notification was cut is news even of an alert that was heard of a moment ago.
+        let repeat = !truncated && known.is_some_and(|seen| {
             seen.status == AlertStatus::Firing && now.millis().saturating_sub(seen.at.millis()) < REPEAT_MILLIS
         });
         if !repeat {
             see(book, now, &alert, step);
             heard_again(ctx, book, now, (&alert, received_at, truncated), step);
+            if let Some(pending) = book.pending.get(&key).filter(|pending| truncated && !pending.truncated) {
+                let pending = Box::new(Pending { truncated, ..pending.clone() });
+                step.records.push(Stamped { at: now, record: Record::Pending { pending } });
+            }
         }
         return if stale { Heard::Stale } else { Heard::Duplicate };
     }
@@ -267,7 +272,7 @@ fn open_or_join(
         }
         return;
     }
-    let incident = new_incident(ctx, now, (lane, policy), member, (target, release));
+    let incident = new_incident(ctx, book, now, (lane, policy), member, (target, release));
     let mut draft = Draft::open(ctx, book, now, incident, step);
     draft.note("opened");
 }
@@ -291,6 +296,7 @@ fn same_name(incident: &Incident, alert: &Alert) -> bool {
 
 fn new_incident(
     ctx: &Context<'_>,
+    book: &Book,
     now: Time,
     (lane, policy): (Lane, String),
     member: Member,
@@ -304,8 +310,16 @@ fn new_incident(
         Err(why) => (None, Some(why)),
     };
     let name = target.as_ref().map_or_else(String::new, |target| format!("{target} {}", target.uid));
+    let key = lane.key();
+    let mut id = IncidentId::derive(&[&key, &policy, &name, digest, &occurrence]);
+    // The same firing after a close is another incident: what was written about the first one stays.
+    let mut again = 1_u32;
+    while book.incidents.contains_key(&id) {
+        again += 1;
+        id = IncidentId::derive(&[&key, &policy, &name, digest, &occurrence, &again.to_string()]);
+    }
     Incident {
-        id: IncidentId::derive(&[&lane.key(), &policy, &name, digest, &occurrence]),
+        id,
         lane,
         paging: ctx.policies.get(&policy).and_then(|policy| policy.paging),
         policy,

@@ -41,14 +41,20 @@ pub(super) fn due(incident: &Incident, limits: &Limits) -> Option<Time> {
             (false, _) => Some(since + LOST),
         },
         Phase::Paged => {
-            let reminds = incident.page.is_some() && incident.acknowledged.is_none() && incident.quiet_since.is_none();
-            let reminder = incident.page.as_ref().filter(|_| reminds).map(|page| page.sent_at + limits.remind_every);
+            let reminds = incident.acknowledged.is_none() && incident.quiet_since.is_none();
+            let page = incident.page.as_ref().filter(|page| reminds && !page.announced);
+            let reminder = page.map(|page| page.sent_at + limits.remind_every);
             earliest(reminder, Some(incident.heard_at + limits.expire_after))
         }
         Phase::Verified | Phase::Shadowed | Phase::FixForward => Some(incident.heard_at + limits.expire_after),
         Phase::Deciding { .. } | Phase::Redeciding { .. } | Phase::Verifying { .. } | Phase::Closed { .. } => None,
     };
-    earliest(observation, phase)
+    earliest(unheard(incident, limits), earliest(observation, phase))
+}
+
+/// When a page that no channel took is sent again.
+fn unheard(incident: &Incident, limits: &Limits) -> Option<Time> {
+    Some(incident.page.as_ref()?.unheard? + limits.watch_every)
 }
 
 fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {
@@ -72,6 +78,10 @@ pub(super) fn tick(draft: &mut Draft<'_>) {
         && now >= retry.at
     {
         draft.ask(retry.purpose, retry.tries);
+        return;
+    }
+    if unheard(&draft.incident, draft.ctx.limits).is_some_and(|at| now >= at) {
+        draft.page_again();
         return;
     }
     match draft.incident.phase.clone() {
@@ -112,9 +122,8 @@ fn wait_longer(draft: &mut Draft<'_>) {
         draft.close(Reason::Expired, &format!("no evidence either way for {hours} h"));
         return;
     }
-    if let (Phase::Paged, Some(page)) = (&draft.incident.phase, draft.incident.page.clone()) {
-        let touched = !draft.incident.attempts.is_empty();
-        draft.page(page.reason, Moment::Paged, &page.text, touched);
+    if let Phase::Paged = draft.incident.phase {
+        draft.page_again();
     }
 }
 
@@ -184,10 +193,11 @@ fn conclude(draft: &mut Draft<'_>, decision: Decision) {
         draft.effect(Effect::Tell(Box::new(message)));
     }
     match outcome {
-        Outcome::Page => {
-            let touched = !draft.incident.attempts.is_empty();
-            draft.page(reason, Moment::Paged, &summary, touched);
+        Outcome::Page if draft.incident.tried() > 0 => {
+            let text = format!("level {} did not help; then: {summary}", draft.incident.tried());
+            draft.page(Reason::Ineffective, Moment::Ineffective, &text, true);
         }
+        Outcome::Page => draft.page(reason, Moment::Paged, &summary, false),
         Outcome::FixForward => fix_forward(draft),
         Outcome::Rollback => wait_for_veto(draft, &summary),
     }
@@ -226,7 +236,8 @@ fn wait_for_veto(draft: &mut Draft<'_>, summary: &str) {
             let title = format!("approve? {}", super::tell::subject(&draft.incident));
             if draft.incident.critical() {
                 // For a critical alert the request is a page: somebody must look now.
-                draft.record(Event::Paged { reason: Reason::Rule, brake: None, text: summary.to_owned() });
+                let announced = draft.page_urgency(true) != Urgency::Page;
+                draft.record(Event::Paged { reason: Reason::Rule, brake: None, announced, text: summary.to_owned() });
                 let message = super::tell::message(
                     draft,
                     Moment::Decided,
@@ -317,7 +328,11 @@ pub(super) fn prepare(draft: &mut Draft<'_>) {
         draft.page(Reason::Failed, Moment::Failed, "there is no complete plan to carry out", true);
         return;
     };
-    draft.enter(Phase::Preparing { since: draft.now });
+    let since = match draft.incident.phase {
+        Phase::Redeciding { since } => since,
+        _ => draft.now,
+    };
+    draft.enter(Phase::Preparing { since });
     draft.effect(Effect::Prepare { plan: Box::new(plan), guard });
 }
 
@@ -338,7 +353,10 @@ fn redecided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
         return;
     }
     draft.record(Event::Decided { decision: Box::new(decision) });
-    super::act::write(draft);
+    match super::act::in_the_way(&draft.incident) {
+        None => super::act::write(draft),
+        Some(problem) => super::act::not_fit(draft, &problem),
+    }
 }
 
 /// An incident that waits was looked at.

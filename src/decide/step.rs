@@ -35,9 +35,9 @@ pub fn step(ctx: &Context<'_>, book: &Book, input: Input, now: Time) -> Step {
         Input::Told { incident: Some(incident), message, page, delivery } => {
             with(ctx, book, now, &incident, &mut step, |draft| {
                 let lost = page && delivery.delivered.is_empty();
-                draft.record(Event::Told { message, delivery });
+                draft.record(Event::Told { message, delivery, page });
                 if lost {
-                    draft.note("NO channel took the page; it is sent again");
+                    draft.note("NO channel took the page; it is sent again in a minute");
                 }
             });
         }

@@ -113,6 +113,9 @@ pub enum Event {
         /// The brake that holds, where one does.
         #[serde(default)]
         brake: Option<Brake>,
+        /// Whether it is announced only.
+        #[serde(default)]
+        announced: bool,
         /// What it says.
         text: String,
     },
@@ -139,6 +142,9 @@ pub enum Event {
         message: String,
         /// How it went.
         delivery: Delivery,
+        /// Whether it was a page.
+        #[serde(default)]
+        page: bool,
     },
     /// A line for the report.
     Noted {
@@ -209,9 +215,17 @@ impl Incident {
             Event::Intended | Event::Applied { .. } | Event::Checked { .. } | Event::AttemptEnded { .. } => {
                 self.advance_attempt(event, at)?;
             }
-            Event::Paged { reason, brake, text } => {
+            Event::Paged { reason, brake, announced, text } => {
                 let count = self.page.as_ref().map_or(0, |page| page.count) + 1;
-                self.page = Some(Page { reason: *reason, brake: *brake, text: text.clone(), sent_at: at, count });
+                self.page = Some(Page {
+                    reason: *reason,
+                    brake: *brake,
+                    text: text.clone(),
+                    announced: *announced,
+                    unheard: None,
+                    sent_at: at,
+                    count,
+                });
                 self.next += 1;
             }
             Event::Acknowledged { by } => self.acknowledged = Some((at, by.clone())),
@@ -220,14 +234,13 @@ impl Incident {
                 self.quiet_since = if *quiet { self.quiet_since.or(Some(at)) } else { None };
                 self.heard_at = at;
             }
-            Event::Told { message, delivery } => self.told(message, delivery, at),
+            Event::Told { message, delivery, page } => self.told(message, delivery, *page, at),
             Event::Noted { text } => self.note(at, text.clone()),
         }
         Ok(())
     }
 
     fn join(&mut self, member: &Member) {
-        self.quiet_since = None;
         self.heard_at = self.heard_at.max(member.received_at);
         let key = member.alert.occurrence().to_string();
         match self.members.get_mut(&key) {
@@ -239,7 +252,9 @@ impl Incident {
                     known.onset = member.onset.clone();
                 }
             }
+            // A known one that is said to fire again is asked about first: it may be stale.
             None => {
+                self.quiet_since = None;
                 self.members.insert(key, member.clone());
             }
         }
@@ -306,7 +321,10 @@ impl Incident {
         Ok(())
     }
 
-    fn told(&mut self, message: &str, delivery: &Delivery, at: Time) {
+    fn told(&mut self, message: &str, delivery: &Delivery, page: bool, at: Time) {
+        if let Some(open) = self.page.as_mut().filter(|_| page) {
+            open.unheard = delivery.delivered.is_empty().then_some(at);
+        }
         for channel in &delivery.delivered {
             self.note(at, format!("message {message}: delivered by {channel}"));
         }

@@ -41,9 +41,10 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
             decision.reason = Reason::NoRule;
             decision.summary = "no rule was true".to_owned();
         }
-        Some((rule, Tri::Unknown(_))) => {
+        Some((rule, Tri::Unknown(reasons))) => {
             decision.reason = Reason::RuleUnknown;
-            decision.summary = format!("whether rule `{}` holds cannot be told", rule.name);
+            let why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            decision.summary = format!("whether rule `{}` holds cannot be told: {}", rule.name, why.join("; "));
         }
         Some((rule, _)) => judge.follow(rule, &read, &mut decision),
     }
@@ -229,8 +230,12 @@ impl<'a> Judge<'a> {
                 decision.reason = Reason::BrakeHeld;
                 decision.brake = Some(judgement.brake);
                 let verb = if judgement.grip == Grip::Blind { "is blind and holds" } else { "holds" };
-                decision.summary =
-                    format!("rule `{}` says rollback; brake `{}` {verb}: {}", rule.name, judgement.brake, judgement.because);
+                let others: Vec<String> = decision.brakes.iter().filter(|other| other.holds()).skip(1).map(named).collect();
+                let also = if others.is_empty() { String::new() } else { format!("; {} too", others.join(", ")) };
+                decision.summary = format!(
+                    "rule `{}` says rollback; brake `{}` {verb}: {}{also}",
+                    rule.name, judgement.brake, judgement.because
+                );
             }
             (None, None) => {
                 decision.reason = Reason::BrakeHeld;
@@ -256,6 +261,10 @@ fn truth(tri: &Tri) -> Truth {
         Tri::False => Truth::False,
         Tri::Unknown(reasons) => Truth::Unknown(reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     }
+}
+
+fn named(judgement: &super::decision::Judgement) -> String {
+    format!("`{}`", judgement.brake)
 }
 
 fn number(count: usize) -> u32 {

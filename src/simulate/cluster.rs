@@ -40,6 +40,8 @@ pub(super) struct Cluster {
     pub(super) paused_namespaces: BTreeMap<String, String>,
     /// Since when the API server does not answer.
     pub(super) down_since: Option<Time>,
+    /// Since when the watch is cut off.
+    watch_cut: Option<Time>,
     /// Whether we may not patch.
     pub(super) forbidden: bool,
     /// Why the API server refuses the next dry runs.
@@ -86,7 +88,7 @@ impl Cluster {
 
     /// What the watch sees now.
     pub(super) fn watched(&mut self, now: Time) -> Vec<WatchEvent> {
-        if self.down_since.is_some() {
+        if self.down_since.is_some() || self.watch_cut.is_some() {
             return Vec::new();
         }
         let list = !self.listed;
@@ -101,10 +103,28 @@ impl Cluster {
         self.listed = false;
     }
 
+    /// The watch is cut off, or connected again.
+    pub(super) fn cut_watch(&mut self, cut: bool, now: Time) {
+        match (cut, self.watch_cut) {
+            (true, None) => {
+                self.heard_at = self.heard_at.map(|_| now);
+                self.watch_cut = Some(now);
+            }
+            (false, Some(since)) => {
+                self.watch_cut = None;
+                self.listed &= now.since(since) <= LONGEST_GAP;
+            }
+            _ => {}
+        }
+    }
+
     /// The API server ceases to answer, or answers again.
     pub(super) fn set_down(&mut self, down: bool, now: Time) {
         match (down, self.down_since) {
-            (true, None) => self.down_since = Some(now),
+            (true, None) => {
+                self.heard_at = self.heard_at.map(|_| now);
+                self.down_since = Some(now);
+            }
             (false, Some(since)) => {
                 self.down_since = None;
                 self.listed &= now.since(since) <= LONGEST_GAP;
@@ -115,7 +135,7 @@ impl Cluster {
 
     /// When the watch last heard of it.
     pub(super) fn heard_at(&self, now: Time) -> Option<Time> {
-        if self.down_since.is_some() { self.heard_at } else { Some(now) }
+        if self.down_since.is_some() || self.watch_cut.is_some() { self.heard_at } else { Some(now) }
     }
 
     /// All controllers look again, because pods can be created again or not any more.

@@ -486,8 +486,9 @@ impl Driver {
             self.violations.push("at the end: the journal gives another book than the live one".to_owned());
         }
         let incidents = self.book.incidents.values();
-        let written =
-            incidents.flat_map(|incident| &incident.attempts).filter(|a| matches!(a.applied, Some(Applied::Done { .. })));
-        self.transcript.end(written.count());
+        let ours = |applied: &Applied| matches!(applied, Applied::Done { .. } | Applied::Already { ours: true, .. });
+        let attempts = incidents.flat_map(|incident| &incident.attempts);
+        let written = attempts.filter(|attempt| attempt.applied.as_ref().is_some_and(ours)).count();
+        self.transcript.end(written);
     }
 }

@@ -199,6 +199,7 @@ fn part(text: &str) -> Result<Part, String> {
     let (name, which) = text.split_once(':').map_or((text, None), |(name, which)| (name, Some(which)));
     match (name, which) {
         ("cluster", None) => Ok(Part::Cluster),
+        ("watch", None) => Ok(Part::Watch),
         ("prometheus", None) => Ok(Part::Prometheus),
         ("evaluation", None) => Ok(Part::Evaluation),
         ("channel", name) => Ok(Part::Channel(name.unwrap_or_default().to_owned())),

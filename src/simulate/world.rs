@@ -30,6 +30,8 @@ pub enum Emitted {
 pub enum Part {
     /// The API server.
     Cluster,
+    /// The watch, while the API server answers questions.
+    Watch,
     /// Prometheus.
     Prometheus,
     /// Rule evaluation, while Prometheus answers.
@@ -346,6 +348,7 @@ impl World {
         let since = |known: Option<Time>| down.then(|| known.unwrap_or(now));
         match part {
             Part::Cluster => self.cluster.set_down(down, now),
+            Part::Watch => self.cluster.cut_watch(down, now),
             Part::Prometheus => self.prometheus.down_since = since(self.prometheus.down_since),
             Part::Evaluation => self.prometheus.stalled_since = since(self.prometheus.stalled_since),
             Part::Alertmanager(which) => {
