@@ -3,10 +3,19 @@
 use super::Scene;
 use crate::decide::decision::Judgement;
 use crate::model::Brake;
+use crate::policy::matcher;
 use crate::policy::types::Rule;
 
 pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
-    verdict(scene.incident.truncated(), draws_on_absence(scene.rule), &scene.rule.name)
+    let absence = draws_on_absence(scene.rule) || passed_over(scene);
+    verdict(scene.incident.truncated(), absence, &scene.rule.name)
+}
+
+/// Whether an earlier rule was passed over because no alert here is what it is about: the one that it waits for may be cut.
+fn passed_over(scene: &Scene<'_>) -> bool {
+    let earlier = scene.policy.decide.iter().take_while(|rule| rule.name != scene.rule.name);
+    let about = |rule: &Rule| scene.incident.firing().any(|member| matcher::all_match(&rule.matchers, &member.alert.labels));
+    earlier.into_iter().any(|rule| !about(rule) || draws_on_absence(rule))
 }
 
 fn verdict(cut: bool, absence: bool, rule: &str) -> Judgement {
@@ -34,6 +43,7 @@ mod tests {
     use super::super::fixture::World;
     use super::*;
     use crate::decide::decision::Grip;
+    use crate::policy::matcher::{Matcher, Op};
 
     #[test]
     fn holds_when_a_cut_list_is_drawn_on() {
@@ -54,6 +64,17 @@ mod tests {
         ] {
             assert_eq!(mentions_alerts(source), looks, "{source}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_was_passed_over_may_have_lost_its_alert() {
+        let mut world = World::new();
+        world.member().truncated = true;
+        let data = Matcher::new("kind", Op::Equal, "corruption").expect("a matcher");
+        world.policy.decide.insert(0, Rule { name: "data".to_owned(), matchers: vec![data], ..world.rule.clone() });
+        assert_eq!(judge(&world.scene()).grip, Grip::Held);
+        world.member().alert.labels.insert("kind".to_owned(), "corruption".to_owned());
+        assert_eq!(judge(&world.scene()).grip, Grip::Free, "it is here, and its rule was passed over for another reason");
     }
 
     #[test]
