@@ -201,7 +201,11 @@ fn write_onset(member: &Member, now: Time, text: &mut Text) {
         Ok(at) => format!("{at}, {} ago", span(now.since(*at))),
         Err(why) => format!("unknown: {why}"),
     };
-    text.line(format_args!("  {:<22}{began} [{}]", format!("onset of {}", member.alert.label("alertname")), member.onset.source));
+    text.line(format_args!(
+        "  {:<22} {began} [{}]",
+        format!("onset of {}", member.alert.label("alertname")),
+        member.onset.source
+    ));
 }
 
 fn write_facts(decision: &Decision, now: Time, text: &mut Text) {
@@ -209,10 +213,10 @@ fn write_facts(decision: &Decision, now: Time, text: &mut Text) {
     match workload {
         Some(Resolution::Found { workload }) => {
             let current = format!("runs {} ({})", workload.images.join(", "), workload.release.short());
-            text.line(format_args!("  {:<22}{current} [read live {} ago]", "target", span(now.since(*at))));
+            text.line(format_args!("  {:<22} {current} [read live {} ago]", "target", span(now.since(*at))));
             let replicas = workload.replicas;
             text.line(format_args!(
-                "  {:<22}{} of {} pods available; {} ReplicaSets; owner: {}",
+                "  {:<22} {} of {} pods available; {} ReplicaSets; owner: {}",
                 "",
                 replicas.available,
                 replicas.desired,
@@ -220,8 +224,8 @@ fn write_facts(decision: &Decision, now: Time, text: &mut Text) {
                 workload.owner
             ));
         }
-        Some(Resolution::Unresolved { why }) => text.line(format_args!("  {:<22}not found: {why}", "target")),
-        Some(Resolution::Unknown { why }) => text.line(format_args!("  {:<22}unknown: {why}", "target")),
+        Some(Resolution::Unresolved { why }) => text.line(format_args!("  {:<22} not found: {why}", "target")),
+        Some(Resolution::Unknown { why }) => text.line(format_args!("  {:<22} unknown: {why}", "target")),
         None => {}
     }
     let presence = match &decision.presence {
@@ -231,7 +235,7 @@ fn write_facts(decision: &Decision, now: Time, text: &mut Text) {
         Presence::Resolved => "resolved, confirmed".to_owned(),
         Presence::Unknown(why) => format!("unknown: {why}"),
     };
-    text.line(format_args!("  {:<22}{presence}", "alerts"));
+    text.line(format_args!("  {:<22} {presence}", "alerts"));
     for peer in &alerts.peers {
         let said = match &peer.value {
             Ok(view) => {
@@ -240,7 +244,7 @@ fn write_facts(decision: &Decision, now: Time, text: &mut Text) {
             }
             Err(why) => format!("unknown: {why}"),
         };
-        text.line(format_args!("  {:<22}{said} [{}, {} ago]", "", peer.source, span(now.since(peer.at))));
+        text.line(format_args!("  {:<22} {said} [{}, {} ago]", "", peer.source, span(now.since(peer.at))));
     }
     values.iter().for_each(|(name, answer)| write_value(name, answer, now, text));
 }

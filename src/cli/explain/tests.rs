@@ -239,7 +239,7 @@ async fn an_explanation_says_where_everything_comes_from() {
         "verdict: page (brake_held: quiet_start)",
         "facts.errors = 0.62",
         "facts.errors          0.62 [prometheus http://prometheus, 12s ago]",
-        "onset of HighErrorRate2027-01-15T07:50:00.000Z, 10m ago [ALERTS_FOR_STATE]",
+        "onset of HighErrorRate 2027-01-15T07:50:00.000Z, 10m ago [ALERTS_FOR_STATE]",
         "runs web:b (bbbbbbbbbbbb) [read live 0s ago]",
         "only `quiet_start` holds, because explain remembers nothing",
         "(held: it would not be carried out)",
