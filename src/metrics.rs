@@ -182,7 +182,7 @@ pub struct Metrics {
     pub inbox_capacity: IntGauge,
     /// `backout_store_commit_failures_total`: commits that the journal did not make.
     pub store_commit_failures: IntCounter,
-    /// `backout_rollback_unreconciled`: rollbacks that git does not know of yet.
+    /// `backout_rollback_unreconciled`: targets that still run a release that we put back; git says another one.
     pub rollback_unreconciled: IntGauge,
 }
 
@@ -225,7 +225,8 @@ impl Metrics {
             inbox_depth: make.gauge("inbox_depth", "Receipts that were taken and wait for the engine.")?,
             inbox_capacity: make.gauge("inbox_capacity", "Receipts that may wait before webhooks are refused.")?,
             store_commit_failures: make.counter("store_commit_failures_total", "Commits that the journal did not make.")?,
-            rollback_unreconciled: make.gauge("rollback_unreconciled", "Rollbacks that git does not know of yet.")?,
+            rollback_unreconciled: make
+                .gauge("rollback_unreconciled", "Targets that still run a release that we put back; git says another one.")?,
             registry: make.0,
         };
         metrics.touch();

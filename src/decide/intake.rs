@@ -111,9 +111,10 @@ fn firing(
     let held = book.pending.contains_key(&key) || book.open().any(|incident| incident.members.contains_key(&key));
     if held {
         // That a notification was cut is news even of an alert that was heard of a moment ago.
-        let repeat = !truncated && known.is_some_and(|seen| {
-            seen.status == AlertStatus::Firing && now.millis().saturating_sub(seen.at.millis()) < REPEAT_MILLIS
-        });
+        let repeat = !truncated
+            && known.is_some_and(|seen| {
+                seen.status == AlertStatus::Firing && now.millis().saturating_sub(seen.at.millis()) < REPEAT_MILLIS
+            });
         if !repeat {
             see(book, now, &alert, step);
             heard_again(ctx, book, now, (&alert, received_at, truncated), step);

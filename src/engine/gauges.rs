@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::decide::book::Book;
+use crate::decide::book::{Book, History};
 use crate::decide::effect::Heard;
 use crate::decide::incident::{Incident, Phase};
 use crate::decide::report::Figures;
@@ -95,4 +95,8 @@ pub(super) fn set(metrics: &Metrics, book: &Book) {
     for (brake, count) in holding {
         metrics.brake_holding(brake, count);
     }
+    // A release that we put back stays an open item until somebody deploys another one: git still says what was left.
+    let ours = |history: &&History| history.releases.last().is_some_and(|release| release.by_us);
+    let unreconciled = book.targets.values().filter(ours).count();
+    metrics.rollback_unreconciled.set(i64::try_from(unreconciled).unwrap_or(i64::MAX));
 }
