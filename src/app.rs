@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::decide::limits::Limits;
 use crate::engine::{Engine, EngineHandle, EngineSettings, Hands, PolicySource, RecoverError};
@@ -75,12 +76,17 @@ impl Assembly {
             before_scrape: None,
         });
         let (drain, watch) = (stages.drain.clone(), self.watch);
+        let served = CancellationToken::new();
+        let server_ended = served.clone();
         supervisor.spawn("engine", async move {
-            engine.run(receipts, watch, drain).await;
+            let _receipts = engine.run(receipts, watch, drain).await;
+            // What is still being sent is taken: it is in the journal, and the next start makes something of it.
+            server_ended.cancelled().await;
             Ok::<(), std::convert::Infallible>(())
         });
         let (drain, abort, listener) = (stages.drain.clone(), stages.abort.clone(), self.listener);
         supervisor.spawn("http", async move {
+            let _served = served.drop_guard();
             server.run(listener, drain, abort).await;
             Ok::<(), std::convert::Infallible>(())
         });

@@ -6,6 +6,46 @@ use std::time::Duration;
 
 use support::{Release, Stage, holds, image_of, rules, with_namespace};
 
+/// Every metric that is promised, with its labels.
+const METRICS: &[&str] = &[
+    "backout_webhook_requests_total{result,source}",
+    "backout_alerts_received_total{result,source,status}",
+    "backout_incidents_open{state}",
+    "backout_decisions_total{outcome,policy,reason}",
+    "backout_brake_holds_total{brake}",
+    "backout_brake_holding{brake}",
+    "backout_actions_total{result,step}",
+    "backout_notifications_total{channel,result}",
+    "backout_time_to_detect_seconds_bucket{le}",
+    "backout_time_to_decide_seconds_bucket{le}",
+    "backout_time_to_start_seconds_bucket{le}",
+    "backout_time_to_rollback_seconds_bucket{le}",
+    "backout_time_to_verify_seconds_bucket{le}",
+    "backout_webhook_commit_seconds_bucket{le}",
+    "backout_inbox_depth{}",
+    "backout_inbox_capacity{}",
+    "backout_policy_reload_success{}",
+    "backout_policy_reload_timestamp_seconds{}",
+    "backout_policy_info{hash}",
+    "backout_watch_age_seconds{}",
+    "backout_build_info{version}",
+    "process_cpu_seconds_total{}",
+    "process_open_fds{}",
+    "process_resident_memory_bytes{}",
+];
+
+/// Whether there is a series of this name with exactly these labels.
+fn shows(metrics: &str, wanted: &str) -> bool {
+    metrics.lines().filter(|line| !line.starts_with('#')).any(|line| {
+        let (name, labels) = match line.split_once('{') {
+            Some((name, rest)) => (name, rest.rsplit_once('}').map_or("", |(labels, _)| labels)),
+            None => (line.split(' ').next().unwrap_or_default(), ""),
+        };
+        let names: Vec<_> = labels.split("\",").filter_map(|pair| pair.split_once('=')).map(|(label, _)| label).collect();
+        format!("{name}{{{}}}", names.join(",")) == wanted
+    })
+}
+
 #[tokio::test]
 async fn a_bad_release_goes_back_and_is_verified() {
     for release in [Release::New, Release::Old] {
@@ -23,7 +63,13 @@ async fn a_bad_release_goes_back_and_is_verified() {
             stage.incident("closed", |i| i["state"] == "closed" && i["reason"] == "verified").await;
             assert_eq!(stage.writes().await, 1, "one write, by the API server's log");
             assert!(stage.backout.metric("backout_actions_total", &[("step", "undo"), ("result", "done")]).await >= 1.0);
-            assert!(stage.backout.metric("backout_time_to_verify_seconds_count", &[]).await >= 1.0);
+            for figure in ["detect", "decide", "start", "rollback", "verify"] {
+                let count = stage.backout.metric(&format!("backout_time_to_{figure}_seconds_count"), &[]).await;
+                assert_eq!(count, 1.0, "time to {figure}");
+            }
+            let metrics = stage.backout.metrics().await;
+            let missing: Vec<_> = METRICS.iter().filter(|name| !shows(&metrics, name)).collect();
+            assert!(missing.is_empty(), "{missing:?} in\n{metrics}");
         })
         .await;
     }
@@ -56,20 +102,50 @@ async fn a_second_bad_release_in_a_row_does_not_bring_the_first_bad_one_back() {
     .await;
 }
 
-#[tokio::test]
-async fn killed_in_the_middle_of_a_rollback_it_finishes_once() {
+/// Kills it once `moment` has come, and tells the rest of the story, which is always the same.
+async fn killed_when(countdown: &str, moment: impl AsyncFnOnce(&Stage)) {
     with_namespace(async |ns| {
-        let mut stage = Stage::set(ns, &rules("enforce", "1s")).await;
+        let mut stage = Stage::set(ns, &rules("enforce", countdown)).await;
         stage.ns.set_image("web", "shop:2-faulty").await;
         stage.ns.wait_rolled_out("web").await;
-        stage.message("started").await;
+        moment(&stage).await;
         stage.backout.kill9();
         stage.backout.restart().await;
         stage.open_door();
 
         stage.ns.wait_image("web", "shop:1", Duration::from_secs(90)).await;
         stage.incident("verified", |i| i["state"] == "verified" || i["reason"] == "verified").await;
+        stage.incident("closed", |i| i["state"] == "closed" && i["reason"] == "verified").await;
+        let all = stage.backout.get("/api/v1/incidents?state=all").await.expect("incidents");
+        assert_eq!(all["total"], 1, "one incident: {all}");
+        assert_eq!(all["incidents"][0]["attempts"], 1);
         assert_eq!(stage.writes().await, 1, "applied once, by the API server's log");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn killed_during_the_countdown_it_counts_down_again_and_finishes_once() {
+    killed_when("6s", async |stage| {
+        stage.state("countdown").await;
+        assert_eq!(stage.writes().await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn killed_in_the_middle_of_a_rollback_it_finishes_once() {
+    killed_when("1s", async |stage| {
+        stage.message("started").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn killed_while_it_proves_the_rollback_it_finishes_once() {
+    killed_when("1s", async |stage| {
+        stage.state("verifying").await;
+        assert_eq!(stage.writes().await, 1);
     })
     .await;
 }

@@ -18,6 +18,9 @@ use crate::ports::{Alertmanagers, Clock, Cluster, HttpProbe, Notifier, Prometheu
 
 /// Effects that are carried out at the same time; more wait.
 const PARALLEL: usize = 64;
+/// Messages that are on their way at the same time; more wait. They have slots of their own: a channel that is slow, down or
+/// limited keeps a message for a minute, and a storm of alerts must not keep decisions and writes waiting behind it.
+const PARALLEL_MESSAGES: usize = 256;
 /// No observation takes longer; its parts have shorter bounds of their own.
 const OBSERVE: Duration = Duration::from_secs(30);
 /// Preflight and evidence together.
@@ -45,17 +48,23 @@ pub(super) struct Dispatcher {
     hands: Hands,
     inputs: mpsc::Sender<Input>,
     slots: Arc<Semaphore>,
+    messages: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 impl Dispatcher {
     pub(super) fn new(hands: Hands, inputs: mpsc::Sender<Input>) -> Self {
-        Self { hands, inputs, slots: Arc::new(Semaphore::new(PARALLEL)), tasks: TaskTracker::new() }
+        let (slots, messages) = (Arc::new(Semaphore::new(PARALLEL)), Arc::new(Semaphore::new(PARALLEL_MESSAGES)));
+        Self { hands, inputs, slots, messages, tasks: TaskTracker::new() }
     }
 
     /// Starts an effect. Its records are durable.
     pub(super) fn start(&self, effect: Effect) {
-        let (hands, inputs, slots) = (self.hands.clone(), self.inputs.clone(), Arc::clone(&self.slots));
+        let slots = match &effect {
+            Effect::Tell(_) | Effect::ClosePage(_) => &self.messages,
+            _ => &self.slots,
+        };
+        let (hands, inputs, slots) = (self.hands.clone(), self.inputs.clone(), Arc::clone(slots));
         self.tasks.spawn(async move {
             let Ok(_slot) = slots.acquire_owned().await else { return };
             if let Some(input) = hands.perform(effect).await {

@@ -128,13 +128,14 @@ impl Engine {
         Ok((engine, handle))
     }
 
-    /// Runs until cancelled. `inbox` brings receipts, `watch` what the cluster's watch sees.
+    /// Runs until cancelled. `inbox` brings receipts, `watch` what the cluster's watch sees. The inbox is handed back: as long
+    /// as it is kept, webhooks are taken.
     pub async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Received>,
         mut watch: mpsc::Receiver<crate::model::WatchEvent>,
         stop: CancellationToken,
-    ) {
+    ) -> mpsc::Receiver<Received> {
         self.begin().await;
         self.ready.store(true, Ordering::Release);
         while !stop.is_cancelled() {
@@ -158,6 +159,7 @@ impl Engine {
         self.ready.store(false, Ordering::Release);
         self.dispatcher.drain(DRAIN).await;
         self.snapshot().await;
+        inbox
     }
 
     /// The first batch: what was acknowledged before the start and not consumed, then the start itself.

@@ -28,6 +28,12 @@ pub(crate) struct Setup {
     pub(crate) cluster_name: String,
     pub(crate) prometheus: Vec<String>,
     pub(crate) alertmanagers: Vec<String>,
+    /// Another address than loopback with a port of the system's choice.
+    pub(crate) listen: Option<String>,
+    /// Another folder than a fresh one: somebody else's, a full one.
+    pub(crate) data: Option<PathBuf>,
+    /// Another folder than one with `rules` in it.
+    pub(crate) rules_dir: Option<PathBuf>,
     /// Further arguments and environment.
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -64,11 +70,13 @@ impl Backout {
     }
 
     fn launch(setup: &Setup, dir: &Path) -> Process {
-        // Of an earlier start; the address is another one now.
+        // Of an earlier start; the address is another one now. A folder of somebody else's is left alone.
         let _ = std::fs::remove_file(dir.join("data/listen"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_backout"));
-        command.current_dir(dir).args(["serve", "--config", "config.yaml", "--rules", "rules", "--data", "data"]);
-        command.args(["--listen", "127.0.0.1:0"]);
+        command.current_dir(dir).args(["serve", "--config", "config.yaml"]);
+        command.arg("--rules").arg(setup.rules_dir.as_deref().unwrap_or(Path::new("rules")));
+        command.arg("--data").arg(setup.data.as_deref().unwrap_or(Path::new("data")));
+        command.args(["--listen", setup.listen.as_deref().unwrap_or("127.0.0.1:0")]);
         if let Some(kubeconfig) = &setup.kubeconfig {
             command.arg("--kubeconfig").arg(kubeconfig);
         }
@@ -118,12 +126,12 @@ impl Backout {
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.setup.data.clone().unwrap_or_else(|| self.dir.path().join("data"))
     }
 
     /// For tests that change a policy while it runs.
     pub(crate) fn rules_dir(&self) -> PathBuf {
-        self.dir.path().join("rules")
+        self.setup.rules_dir.clone().unwrap_or_else(|| self.dir.path().join("rules"))
     }
 
     /// All it printed, over all its starts.
@@ -182,15 +190,27 @@ impl Backout {
         request.send().await.expect("an answer").status()
     }
 
+    /// The same, with what it answered.
+    pub(crate) async fn operate_text(&self, path: &str, body: &Value) -> (u16, String) {
+        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(TOKEN).json(body);
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.unwrap_or_default())
+    }
+
     /// Posts a body to the webhook, as Alertmanager would.
     pub(crate) async fn post_webhook(&self, body: &Value) -> reqwest::StatusCode {
         self.http.post(self.webhook_url()).json(body).send().await.expect("an answer").status()
     }
 
+    /// All of `/metrics`.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = self.http.get(format!("{}/metrics", self.url)).send().await.expect("an answer");
+        answer.text().await.expect("a body")
+    }
+
     /// The sum over the series of one metric that have all these `name="value"` pairs; 0 when there is none.
     pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let answer = self.http.get(format!("{}/metrics", self.url)).send().await.expect("an answer");
-        let text = answer.text().await.expect("a body");
+        let text = self.metrics().await;
         let wanted: Vec<_> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
         text.lines()
             .filter_map(|line| line.strip_prefix(name))

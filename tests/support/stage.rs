@@ -5,10 +5,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::wait::eventually;
-use super::{Alertmanager, Backout, FakeShop, Gate, Namespace, Prometheus, Release, Setup, Sink, prometheus_config};
+use super::{
+    Alertmanager, Backout, FakeShop, Gate, Namespace, Prometheus, Release, Setup, Sink, prometheus_config, route_to_webhook,
+};
 
 /// A story's longest wait: an alert, a countdown, a rollout and a proof, on a busy machine.
 const SOON: Duration = Duration::from_secs(90);
+
+/// How often Alertmanager looks at a group again.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Production's times, shrunk: what takes ten minutes there takes seconds here.
 const CONFIG: &str = "
@@ -40,7 +45,8 @@ pub(crate) struct Stage {
     pub(crate) ns: Namespace,
     pub(crate) shop: FakeShop,
     pub(crate) people: Sink,
-    pub(crate) alertmanager: Alertmanager,
+    /// Prometheus sends to the first only: what a second one knows, a test tells it.
+    pub(crate) alertmanagers: Vec<Alertmanager>,
     pub(crate) prometheus: Prometheus,
     /// In front of Prometheus, and of the API server, for `backout` only.
     pub(crate) prometheus_gate: Gate,
@@ -58,15 +64,26 @@ impl Stage {
     }
 
     pub(crate) async fn set_with(ns: Namespace, rules: &str, release: Release) -> Self {
+        let door = Gate::to("127.0.0.1:1").await;
+        let alertmanager = Alertmanager::start(release, &route_to_webhook(&hook(&door), EVERY), &[]).await;
+        Self::raise(ns, rules, door, vec![alertmanager]).await
+    }
+
+    /// With a pair of Alertmanagers that both notify; `witness` gets the same notifications.
+    pub(crate) async fn set_pair(ns: Namespace, rules: &str, peer_timeout: Duration, witness: &Sink) -> Self {
+        let door = Gate::to("127.0.0.1:1").await;
+        let config = route_to_webhook(&hook(&door), EVERY) + &format!("  - url: {}\n    send_resolved: true\n", witness.url());
+        let pair = Alertmanager::start_pair(Release::New, &config, peer_timeout).await;
+        Self::raise(ns, rules, door, pair.into()).await
+    }
+
+    async fn raise(ns: Namespace, rules: &str, door: Gate, alertmanagers: Vec<Alertmanager>) -> Self {
         ns.allow_writing().await;
         ns.deploy("web", "shop:0", 2).await;
         ns.wait_rolled_out("web").await;
         let shop = FakeShop::start(&ns, "web").await;
         let people = Sink::start().await;
-        let door = Gate::to("127.0.0.1:1").await;
-        let hook = format!("{}/v1/webhook/alertmanager", door.url());
-        let alertmanager = Alertmanager::start(release, &super::route_to_webhook(&hook, Duration::from_secs(1)), &[]).await;
-        let prometheus = Prometheus::start(&prometheus_config(&[shop.url()], &[alertmanager.url()]), ALERTS).await;
+        let prometheus = Prometheus::start(&prometheus_config(&[shop.url()], &[alertmanagers[0].url()]), ALERTS).await;
         let prometheus_gate = Gate::to(prometheus.url().trim_start_matches("http://")).await;
         let cluster_gate = Gate::to(&ns.plane.address()).await;
         let kubeconfig = tempfile::tempdir().expect("a folder");
@@ -76,7 +93,7 @@ impl Stage {
             kubeconfig: Some(ns.plane.backout_kubeconfig_through(&cluster_gate, kubeconfig.path())),
             cluster_name: "test".to_owned(),
             prometheus: vec![prometheus_gate.url()],
-            alertmanagers: vec![alertmanager.url().to_owned()],
+            alertmanagers: alertmanagers.iter().map(|one| one.url().to_owned()).collect(),
             ..Setup::default()
         };
         let backout = Backout::start(setup).await;
@@ -84,7 +101,7 @@ impl Stage {
             ns,
             shop,
             people,
-            alertmanager,
+            alertmanagers,
             prometheus,
             prometheus_gate,
             cluster_gate,
@@ -160,6 +177,10 @@ procedures:
     steps: [undo]
 "#
     )
+}
+
+fn hook(door: &Gate) -> String {
+    format!("{}/v1/webhook/alertmanager", door.url())
 }
 
 fn tail(log: &str) -> String {
