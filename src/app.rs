@@ -1,5 +1,6 @@
 //! L4, wiring: what `serve` and `demo` have in common. Recovers the engine, binds the server, supervises both.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -7,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::decide::limits::Limits;
-use crate::engine::{Engine, EngineHandle, EngineSettings, Hands, PolicySource, RecoverError};
+use crate::engine::{Engine, EngineHandle, EngineSettings, Hands, Lookout, PolicySource, RecoverError};
 use crate::http::auth::Tokens;
 use crate::http::{HttpSettings, Parts, Server};
 use crate::lifecycle::{Stages, Supervisor};
@@ -52,8 +53,11 @@ impl Assembly {
     /// # Errors
     /// When the journal cannot be read or understood.
     pub async fn start(self, supervisor: &mut Supervisor, stages: &Stages) -> Result<EngineHandle, RecoverError> {
+        let lookout = Arc::new(Lookout::new(self.store, Arc::clone(&self.hands.clock)));
+        let store: Arc<dyn Store> = Arc::clone(&lookout) as Arc<dyn Store>;
+        let notifier = Arc::clone(&self.hands.notifier);
         let (engine, handle) = Engine::recover(EngineSettings {
-            store: Arc::clone(&self.store),
+            store: Arc::clone(&store),
             hands: self.hands.clone(),
             metrics: Arc::clone(&self.metrics),
             limits: self.limits,
@@ -66,7 +70,7 @@ impl Assembly {
         let (inbox, receipts) = mpsc::channel(self.inbox);
         self.metrics.inbox_capacity.set(i64::try_from(self.inbox).unwrap_or(i64::MAX));
         let server = Server::new(Parts {
-            store: self.store,
+            store,
             inbox,
             control: Arc::new(handle.clone()),
             metrics: self.metrics,
@@ -75,6 +79,11 @@ impl Assembly {
             settings: self.http,
             before_scrape: None,
         });
+        let drain = stages.drain.clone();
+        supervisor.spawn("lookout", async move {
+            lookout.keep(notifier, drain).await;
+            Ok::<(), Infallible>(())
+        });
         let (drain, watch) = (stages.drain.clone(), self.watch);
         let served = CancellationToken::new();
         let server_ended = served.clone();
@@ -82,13 +91,13 @@ impl Assembly {
             let _receipts = engine.run(receipts, watch, drain).await;
             // What is still being sent is taken: it is in the journal, and the next start makes something of it.
             server_ended.cancelled().await;
-            Ok::<(), std::convert::Infallible>(())
+            Ok::<(), Infallible>(())
         });
         let (drain, abort, listener) = (stages.drain.clone(), stages.abort.clone(), self.listener);
         supervisor.spawn("http", async move {
             let _served = served.drop_guard();
             server.run(listener, drain, abort).await;
-            Ok::<(), std::convert::Infallible>(())
+            Ok::<(), Infallible>(())
         });
         Ok(handle)
     }

@@ -26,7 +26,7 @@ async fn explain_finds_the_plan_that_the_service_found_and_writes_nothing() {
             ["--rules", folder.path().to_str().expect("text")],
             ["--kubeconfig", kubeconfig.to_str().expect("text")],
             ["--prometheus", stage.prometheus.url()],
-            ["--alertmanager", stage.alertmanager.url()],
+            ["--alertmanager", stage.alertmanagers[0].url()],
         ];
         let explain = async |format: &'static str| {
             let mut args = vec!["explain".to_owned(), "--output".to_owned(), format.to_owned()];

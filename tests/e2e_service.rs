@@ -36,7 +36,9 @@ policies:
     paging: in_front
     targets: ['*/*']
     labels: {team: shop}
-    decide: [{name: look, page: {}}]
+    decide:
+      - {name: many, when: 'size(alerts) > 99', rollback: undo}
+      - {name: look, page: {}}
 ";
 
 const TOKENS: &str = "tokens: {read: [token], operate: [token]}\n";
@@ -368,7 +370,7 @@ async fn a_reload_may_not_let_policies_act_while_nobody_can_be_paged() {
     std::fs::write(backout.rules_dir().join("policy.yaml"), MAY_ACT).expect("written");
     let (status, said) = backout.operate_text("/-/reload", &json!({})).await;
     assert_eq!(status, 422, "{said}");
-    assert!(said.contains("no channel takes pages"), "{said}");
+    assert!(said.contains("policy.yaml:3:") && said.contains("nobody could be paged"), "{said}");
     let answer = backout.get("/api/v1/policies").await.expect("policies");
     assert_eq!(answer["policies"][0]["mode"], "shadow");
 }
@@ -457,7 +459,7 @@ async fn without_a_cluster_it_observes_and_says_so() {
 async fn unsafe_settings_are_refused() {
     // It may act, and nobody would hear.
     let acts = Setup { rules: rules(MAY_ACT), cluster_name: "test".to_owned(), ..Setup::default() };
-    refused(acts, &["a policy may act, and no channel takes pages"]).await;
+    refused(acts, &["policy.yaml:3:", "could act, and nobody could be paged", "add a channel that takes pages"]).await;
     // It may act, and does not know which cluster is meant.
     let people = Sink::start().await;
     refused(Setup { cluster_name: String::new(), ..alone(MAY_ACT, &people) }, &["policy.yaml:4:", "cluster"]).await;
@@ -503,9 +505,11 @@ async fn it_pages_through_the_real_alertmanager() {
         let hook = format!("{}/v1/webhook/alertmanager", door.url());
         let alertmanager = Alertmanager::start(release, &route_to_webhook(&hook, Duration::from_secs(1)), &[]).await;
         // Only so that an end can be confirmed: somebody evaluates rules.
-        let prometheus =
-            Prometheus::start(&prometheus_config(&[], &[]), "groups: [{name: any, rules: [{record: one, expr: vector(1)}]}]\n")
-                .await;
+        let prometheus = Prometheus::start(
+            &prometheus_config(&[], &[]),
+            "groups: [{name: any, rules: [{alert: Never, expr: vector(0) > 1}]}]\n",
+        )
+        .await;
         // No channels in the settings: pages go through the peers.
         let setup = Setup {
             config: format!("{TOKENS}{FAST}"),
@@ -550,7 +554,10 @@ async fn it_pages_through_the_real_alertmanager() {
         eventually("closed, and the page is gone", SOON, async || {
             let open = backout.get("/api/v1/incidents").await?;
             let pages: Vec<_> = alertmanager.alerts().await.into_iter().filter(ours).collect();
-            if open["total"] == 0 && pages.is_empty() { Ok(()) } else { Err(format!("{open} {pages:?}")) }
+            if open["total"] == 0 && pages.is_empty() {
+                return Ok(());
+            }
+            Err(format!("{open} {pages:?}"))
         })
         .await;
     }
@@ -577,6 +584,33 @@ async fn the_next_channel_pages_when_alertmanager_is_down() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_channel_that_is_down_in_a_storm_holds_up_no_decision() {
+    const STORM: usize = 400;
+    let people = Sink::start().await;
+    people.answer_with(503);
+    let backout = Backout::start(alone(MAY_ACT, &people)).await;
+    let labels = |number: usize| json!({ "number": number.to_string() });
+    for number in 0..STORM {
+        assert_eq!(backout.post_webhook(&alert(&format!("Storm-{number}"), &labels(number))).await, 200);
+    }
+    // Every one of them pages, and every page is tried for a quarter of a minute. This one has a target to look for.
+    let named = json!({ "namespace": "shop", "deployment": "web" });
+    assert_eq!(backout.post_webhook(&alert("Errors", &named)).await, 200);
+    eventually("the last one has an incident", Duration::from_secs(30), async || {
+        let total = backout.get("/api/v1/incidents?state=all&limit=1").await?["total"].clone();
+        if total == STORM + 1 { Ok(()) } else { Err(total.to_string()) }
+    })
+    .await;
+    assert_eq!(backout.metric("backout_notifications_total", &[("result", "delivered")]).await, 0.0);
+    people.answer_with(200);
+    eventually("people hear when they can", LATER, async || {
+        let count = backout.metric("backout_notifications_total", &[("result", "delivered")]).await;
+        if count >= 1.0 { Ok(()) } else { Err(count.to_string()) }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,11 +4,13 @@
 mod dispatch;
 mod gauges;
 mod handle;
+mod lookout;
 mod recover;
 mod run;
 mod view;
 
 pub use dispatch::Hands;
 pub use handle::{EngineHandle, PolicySource};
+pub use lookout::Lookout;
 pub use recover::RecoverError;
 pub use run::{Engine, EngineSettings};

@@ -22,7 +22,7 @@ use crate::journal::receipt;
 use crate::journal::record::{self, Stamped};
 use crate::journal::snapshot;
 use crate::metrics::Metrics;
-use crate::model::{Message, Moment, Operation, Time, Urgency};
+use crate::model::{Operation, Time};
 use crate::policy::types::Policies;
 use crate::ports::{ControlError, Received, RowKind, Store};
 
@@ -36,8 +36,6 @@ const INPUTS: usize = 4096;
 const COMMANDS: usize = 256;
 /// A commit is tried again after this.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
-/// The store is gone for this long: people are told from memory.
-const BLIND_AFTER: Duration = Duration::from_secs(30);
 /// Rows between snapshots.
 const SNAPSHOT_ROWS: u64 = 5_000;
 /// The loop turns at least this often, so that the book says that we are alive.
@@ -320,7 +318,8 @@ impl Engine {
         }
     }
 
-    /// Makes a batch durable, then answers and starts effects. While the journal does not commit, nothing else happens.
+    /// Makes a batch durable, then answers and starts effects. While the journal does not commit, nothing else happens (people
+    /// hear of it: `Lookout`).
     async fn commit(&mut self, batch: Batch) {
         if !batch.records.is_empty() {
             match record::encode(&batch.records) {
@@ -343,42 +342,15 @@ impl Engine {
     }
 
     async fn append(&mut self, bytes: Bytes) -> u64 {
-        let failing_since = self.now();
-        let mut told = false;
         loop {
             match self.settings.store.append(RowKind::Step, self.now(), bytes.clone()).await {
                 Ok(seq) => return seq,
                 Err(error) => {
                     tracing::error!(%error, "cannot commit; nothing is done until it can");
-                    if !told && self.now().since(failing_since) >= BLIND_AFTER {
-                        told = true;
-                        self.blind(&error.to_string());
-                    }
                     tokio::time::sleep(COMMIT_RETRY).await;
                 }
             }
         }
-    }
-
-    /// Tells people from memory that nothing can be remembered, and therefore nothing is done.
-    fn blind(&self, why: &str) {
-        let text = format!(
-            "the journal cannot commit ({why}): alerts are refused with 503, nothing is decided and nothing is rolled back"
-        );
-        self.dispatcher.start(Effect::Tell(Box::new(Message {
-            id: format!("blind-{}", self.now().millis()),
-            incident: None,
-            moment: Moment::Blind,
-            urgency: Urgency::Page,
-            severity: "critical".to_owned(),
-            title: "backout is BLIND: the journal cannot commit".to_owned(),
-            text,
-            target: None,
-            policy: None,
-            to: Vec::new(),
-            labels: std::collections::BTreeMap::new(),
-            at: self.now(),
-        })));
     }
 
     async fn snapshot(&mut self) {

@@ -70,8 +70,6 @@ impl Backout {
     }
 
     fn launch(setup: &Setup, dir: &Path) -> Process {
-        // Of an earlier start; the address is another one now. A folder of somebody else's is left alone.
-        let _ = std::fs::remove_file(dir.join("data/listen"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_backout"));
         command.current_dir(dir).args(["serve", "--config", "config.yaml"]);
         command.arg("--rules").arg(setup.rules_dir.as_deref().unwrap_or(Path::new("rules")));
@@ -156,6 +154,8 @@ impl Backout {
 
     pub(crate) fn respawn(&mut self) {
         self.process.kill9();
+        // The address will be another one.
+        let _ = std::fs::remove_file(self.data_dir().join("listen"));
         self.process = Self::launch(&self.setup, self.dir.path());
     }
 
