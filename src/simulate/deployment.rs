@@ -154,6 +154,15 @@ impl Deployment {
         }
     }
 
+    /// Somebody annotates it. The API server counts that as a generation, of Deployments.
+    pub(super) fn annotate(&mut self, key: &str, value: &str, now: Time) {
+        let before = self.annotations.insert(key.to_owned(), value.to_owned());
+        if before.as_deref() != Some(value) {
+            self.generation += 1;
+            self.wake(now);
+        }
+    }
+
     fn changed(&mut self, manager: &str, scale: bool, field: Field, now: Time) {
         self.generation += 1;
         self.own(manager, scale, field, now);

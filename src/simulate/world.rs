@@ -121,6 +121,12 @@ impl World {
         self.now
     }
 
+    /// The names of a workload's pods.
+    pub fn pods(&self, at: &TargetRef) -> Vec<String> {
+        let sets = self.cluster.deployments.get(at).into_iter().flat_map(|deployment| &deployment.sets);
+        sets.flat_map(|set| &set.pods).map(|pod| pod.name.clone()).collect()
+    }
+
     /// The alert with these labels, if Alertmanager holds it.
     pub fn held(&self, labels: &Labels) -> Option<Alert> {
         self.alertmanager.known(labels)
@@ -211,8 +217,9 @@ impl World {
 
     /// Somebody annotates the Deployment itself.
     pub fn annotate(&mut self, at: &TargetRef, key: &str, value: &str) {
+        let now = self.now;
         if let Some(deployment) = self.cluster.deployments.get_mut(at) {
-            deployment.annotations.insert(key.to_owned(), value.to_owned());
+            deployment.annotate(key, value, now);
         }
         self.log(format!("{}/{} annotated {key}={value}", at.namespace, at.name));
         self.touched();

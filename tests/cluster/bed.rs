@@ -152,6 +152,11 @@ impl Shop {
 
     /// The Deployment `web` with this pod spec and two replicas; `metadata` goes on top.
     pub(crate) async fn create(&self, image: &str, pod: Value, metadata: Value) {
+        self.create_with(image, pod, metadata, json!({})).await;
+    }
+
+    /// The same, with a changed spec.
+    pub(crate) async fn create_with(&self, image: &str, pod: Value, metadata: Value, spec: Value) {
         let mut deployment = json!({
             "metadata": {"name": "web"},
             "spec": {
@@ -163,6 +168,7 @@ impl Shop {
         });
         merge(&mut deployment["spec"]["template"]["spec"], pod);
         merge(&mut deployment["metadata"], metadata);
+        merge(&mut deployment["spec"], spec);
         self.post(&self.apps("deployments?fieldManager=kubectl"), deployment).await;
     }
 
