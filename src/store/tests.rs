@@ -35,6 +35,16 @@ async fn append(store: &SqliteStore, body: &str) -> u64 {
     store.append(RowKind::Receipt, at(1), Bytes::copy_from_slice(body.as_bytes())).await.expect("committed")
 }
 
+async fn upkeep_done(store: &SqliteStore) {
+    for _ in 0..3000 {
+        if store.stats().used_bytes > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no upkeep within 30 s");
+}
+
 async fn bodies(store: &SqliteStore) -> Vec<String> {
     let rows = store.read_after(0, 100_000).await.expect("rows");
     rows.iter().map(|row| String::from_utf8_lossy(&row.body).into_owned()).collect()
@@ -182,6 +192,9 @@ async fn a_torn_tail_of_the_log_is_dropped_and_nothing_else() {
 async fn a_broken_log_with_commits_behind_it_is_refused() {
     let dir = folder();
     let store = open(dir.path());
+    // The first idle moment folds the log in. Were it to come between the rows, a broken log could do no harm.
+    append(&store, "before").await;
+    upkeep_done(&store).await;
     for row in 0..6 {
         append(&store, &format!("row {row}")).await;
     }
