@@ -15,6 +15,7 @@ use backout::model::{
 };
 use bed::{plan, plan_between, release, runs, set_of, within};
 use place::Place;
+use support::holds;
 
 /// How long anything may take that a control plane does by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -153,10 +154,17 @@ async fn two_bad_releases_in_a_row_go_back_to_the_named_one(place: &mut Place) {
 
 async fn a_bad_image_never_becomes_available(place: &mut Place) {
     let bad = good_then_bad(place).await;
-    place.rest().await;
+    let counts = |seen: &Workload| {
+        let counts = seen.replicas;
+        (counts.desired, counts.total, counts.updated, counts.available)
+    };
+    place.see_when(|seen| counts(seen) == (2, 3, 1, 2)).await;
+    holds("the good pods stay, the bad one never comes up", Duration::from_secs(1), async || {
+        let now = counts(&place.see().await);
+        if now == (2, 3, 1, 2) { Ok(()) } else { Err(format!("{now:?}")) }
+    })
+    .await;
     let seen = place.see().await;
-    let counts = seen.replicas;
-    assert_eq!((counts.desired, counts.total, counts.updated, counts.available), (2, 3, 1, 2), "the good pods stay");
     assert_eq!((set_of(&seen, "web:bad").desired, set_of(&seen, "web:bad").available), (1, 0));
     assert!(!seen.complete() && seen.landed_at.is_none());
     let status = place.cluster().rollout(bad.id.clone(), bad.release.clone()).await;
@@ -214,10 +222,14 @@ async fn a_deployment_that_somebody_holds_is_left_alone(place: &mut Place) {
     let report = place.cluster().preflight(plan.clone(), guard).await;
     assert!(problems(&report).iter().any(|why| why.contains("paused")), "{report:?}");
     place.release("web:2").await;
-    place.rest().await;
-    let seen = place.see().await;
-    assert!(seen.current().is_none(), "no ReplicaSet is made while it is held: {seen:?}");
-    assert_eq!(seen.observed_generation, seen.generation, "though the controller looked");
+    // The controller looks, and makes no ReplicaSet.
+    let looked = |seen: &Workload| seen.images == ["web:2"] && seen.observed_generation == seen.generation;
+    place.see_when(looked).await;
+    holds("no ReplicaSet is made while it is held", Duration::from_secs(1), async || match place.see().await.current() {
+        None => Ok(()),
+        Some(set) => Err(set.name.clone()),
+    })
+    .await;
 }
 
 async fn our_pause_on_a_workload_is_seen_and_kept(place: &mut Place) {

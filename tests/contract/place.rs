@@ -197,11 +197,6 @@ impl Place {
         }
     }
 
-    /// Long enough for a control plane to come to rest.
-    pub(crate) async fn rest(&self) {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-
     /// The Deployment as the hand under test sees it.
     pub(crate) async fn see(&self) -> Workload {
         match self.cluster().resolve(Lookup::Workload(self.at())).await {
