@@ -9,8 +9,9 @@ use super::{
     Alertmanager, Backout, FakeShop, Gate, Namespace, Prometheus, Release, Setup, Sink, prometheus_config, route_to_webhook,
 };
 
-/// A story's longest wait: an alert, a countdown, a rollout and a proof, on a busy machine.
-const SOON: Duration = Duration::from_secs(90);
+/// A story's longest wait: an alert, a countdown, a rollout and a proof, or twice the patience with what is unknown (30 s), on a
+/// busy machine.
+const SOON: Duration = Duration::from_secs(150);
 
 /// How often Alertmanager looks at a group again.
 const EVERY: Duration = Duration::from_secs(1);
