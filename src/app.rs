@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::decide::limits::Limits;
 use crate::engine::{Engine, EngineHandle, EngineSettings, Hands, Lookout, PolicySource, RecoverError};
 use crate::http::auth::Tokens;
-use crate::http::{HttpSettings, Parts, Server};
+use crate::http::{BeforeScrape, HttpSettings, Parts, Server};
 use crate::lifecycle::{Stages, Supervisor};
 use crate::metrics::Metrics;
 use crate::model::WatchEvent;
@@ -69,6 +69,12 @@ impl Assembly {
         .await?;
         let (inbox, receipts) = mpsc::channel(self.inbox);
         self.metrics.inbox_capacity.set(i64::try_from(self.inbox).unwrap_or(i64::MAX));
+        let (cluster, clock) = (self.hands.cluster.clone(), Arc::clone(&self.hands.clock));
+        // Read when asked for: a watch that has fallen silent must be seen to age also while nothing else happens.
+        let watch_age: BeforeScrape = Arc::new(move |metrics| {
+            let heard = cluster.as_ref().and_then(|cluster| cluster.watch_heard_at());
+            metrics.watch_age(heard.map(|at| clock.now().since(at)));
+        });
         let server = Server::new(Parts {
             store,
             inbox,
@@ -77,7 +83,7 @@ impl Assembly {
             clock: self.hands.clock,
             tokens: self.tokens,
             settings: self.http,
-            before_scrape: None,
+            before_scrape: Some(watch_age),
         });
         let drain = stages.drain.clone();
         supervisor.spawn("lookout", async move {

@@ -334,8 +334,6 @@ impl Engine {
             self.dispatcher.start(effect);
         }
         gauges::set(&self.settings.metrics, &self.book);
-        let heard = self.settings.hands.cluster.as_ref().and_then(|cluster| cluster.watch_heard_at());
-        self.settings.metrics.watch_age(heard.map(|at| self.now().since(at)));
         if self.seq.saturating_sub(self.snapshot_at) >= SNAPSHOT_ROWS {
             self.snapshot().await;
         }
