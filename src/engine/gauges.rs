@@ -96,7 +96,8 @@ pub(super) fn set(metrics: &Metrics, book: &Book) {
         metrics.brake_holding(brake, count);
     }
     // A release that we put back stays an open item until somebody deploys another one: git still says what was left.
-    let ours = |history: &&History| history.releases.last().is_some_and(|release| release.by_us);
+    let is_ours = |history: &History| history.releases.last().is_some_and(|release| release.by_us);
+    let ours = |history: &&History| history.watched_since.is_some() && is_ours(history);
     let unreconciled = book.targets.values().filter(ours).count();
     metrics.rollback_unreconciled.set(i64::try_from(unreconciled).unwrap_or(i64::MAX));
 }

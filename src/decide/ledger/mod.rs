@@ -33,6 +33,7 @@ pub fn watched(history: &mut History, event: &WatchEvent, at: Time) {
     }
     if event.gone {
         close(history, at);
+        history.watched_since = None;
         return;
     }
     if history.releases.last().is_none_or(|current| current.digest != event.release) {
