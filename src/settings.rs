@@ -431,7 +431,7 @@ impl Check {
                 format!("it is less than `http.body_limit` ({} bytes): the greatest body would never get in", limits.body_limit),
             );
         }
-        let inbox = self.count("http.inbox", file.inbox.as_ref(), 4096, 1..=1_000_000);
+        let inbox = self.count("http.inbox", file.inbox.as_ref(), 4096, 1..=8192);
         (limits, inbox)
     }
 

@@ -12,7 +12,7 @@ use crate::decide::effect::{Effect, Input};
 use crate::decide::observation::{Answer, Observation, Request};
 use crate::model::{
     Alert, AlertmanagerView, Applied, Evidence, Fact, Guard, Lookup, Number, Onset, Plan, PreflightFinding, PreflightReport,
-    Query, Resolution, RolloutStatus, TargetId, Unknown, UnknownKind, Urgency,
+    Query, Resolution, RolloutStatus, TargetId, Time, Unknown, UnknownKind, Urgency,
 };
 use crate::ports::{Alertmanagers, Clock, Cluster, HttpProbe, Notifier, Prometheus};
 
@@ -166,7 +166,7 @@ impl Hands {
                     at,
                     workload: request.target.is_some().then(|| Resolution::Unknown { why: why.clone() }),
                     alerts: AlertmanagerView { peers: Vec::new(), evaluated_at: Fact::unknown(why.clone(), at, "prometheus") },
-                    values: BTreeMap::new(),
+                    values: request.queries.keys().map(|name| (name.clone(), no_answer(&why, at))).collect(),
                     watch_heard_at,
                     rollout: request.rollout.is_some().then_some(RolloutStatus::Unknown { why }),
                     http: Vec::new(),
@@ -244,6 +244,10 @@ fn floor(traffic: Fact<Number>, least: &str) -> Fact<Number> {
         }
         _ => traffic,
     }
+}
+
+fn no_answer(why: &Unknown, at: Time) -> Answer {
+    Answer { value: Fact::unknown(why.clone(), at, "prometheus"), floor: None }
 }
 
 fn not_configured(what: &str) -> Unknown {

@@ -82,6 +82,9 @@ pub struct Engine {
 /// An operation's answer, held back until it is durable.
 type Answer = Box<dyn FnOnce(&Book) + Send>;
 
+/// Records that can never be made durable: a defect, after which nothing may be done.
+struct NotDurable;
+
 /// What a batch gathers before it is committed.
 #[derive(Default)]
 struct Batch {
@@ -134,7 +137,9 @@ impl Engine {
         mut watch: mpsc::Receiver<crate::model::WatchEvent>,
         stop: CancellationToken,
     ) -> mpsc::Receiver<Received> {
-        self.begin().await;
+        if self.begin().await.is_err() {
+            return inbox;
+        }
         self.ready.store(true, Ordering::Release);
         while !stop.is_cancelled() {
             let now = self.now();
@@ -151,7 +156,10 @@ impl Engine {
             }
             self.drain_queues(&mut inbox, &mut watch, &mut batch);
             self.ticks(&mut batch);
-            self.commit(batch).await;
+            if self.commit(batch).await.is_err() {
+                self.ready.store(false, Ordering::Release);
+                return inbox;
+            }
             self.settings.metrics.inbox_depth.set(i64::try_from(inbox.len()).unwrap_or(i64::MAX));
         }
         self.ready.store(false, Ordering::Release);
@@ -161,7 +169,7 @@ impl Engine {
     }
 
     /// The first batch: what was acknowledged before the start and not consumed, then the start itself.
-    async fn begin(&mut self) {
+    async fn begin(&mut self) -> Result<(), NotDurable> {
         let mut batch = Batch::default();
         self.step(Input::Started { program: env!("CARGO_PKG_VERSION").to_owned() }, &mut batch);
         self.step(Input::Loaded, &mut batch);
@@ -174,7 +182,7 @@ impl Engine {
         }
         let names = self.policies.policies.iter().map(|policy| policy.name.as_str());
         self.settings.metrics.policies_loaded(&self.policies.hash, self.now(), names);
-        self.commit(batch).await;
+        self.commit(batch).await
     }
 
     fn drain_queues(
@@ -183,16 +191,27 @@ impl Engine {
         watch: &mut mpsc::Receiver<crate::model::WatchEvent>,
         batch: &mut Batch,
     ) {
-        for _ in 0..BATCH {
+        // In turns: a storm in one queue delays the others by one input, not for as long as it lasts.
+        let mut left = BATCH;
+        while left > 0 {
+            let before = left;
             if let Ok(command) = self.commands.try_recv() {
                 self.command(command, batch);
-            } else if let Ok(input) = self.inputs.try_recv() {
+                left -= 1;
+            }
+            if let Ok(input) = self.inputs.try_recv() {
                 self.step(input, batch);
-            } else if let Ok(event) = watch.try_recv() {
+                left = left.saturating_sub(1);
+            }
+            if let Ok(event) = watch.try_recv() {
                 self.step(Input::Watched(Box::new(event)), batch);
-            } else if let Ok(received) = inbox.try_recv() {
+                left = left.saturating_sub(1);
+            }
+            if let Ok(received) = inbox.try_recv() {
                 self.received(received, batch);
-            } else {
+                left = left.saturating_sub(1);
+            }
+            if left == before {
                 return;
             }
         }
@@ -215,7 +234,8 @@ impl Engine {
         let now = self.now();
         let context =
             Context { policies: &self.policies, limits: &self.settings.limits, cluster: self.settings.cluster_name.as_deref() };
-        let step = decide::step(&context, &self.book, input, now);
+        let mut step = decide::step(&context, &self.book, input, now);
+        let mut fits = true;
         for stamped in step.records {
             match self.book.fold(&stamped) {
                 Ok(()) => {
@@ -223,10 +243,18 @@ impl Engine {
                     batch.records.push(stamped);
                 }
                 // Not written: what the book cannot hold must not make the journal unreadable.
-                Err(error) => tracing::error!(%error, "defect: a record does not fit the book"),
+                Err(error) => {
+                    tracing::error!(%error, "defect: a record does not fit the book");
+                    fits = false;
+                }
             }
         }
-        batch.effects.extend(step.effects);
+        if !fits {
+            // Nothing is written to a cluster for which the book and the journal have no intent. People are told all the same;
+            // what does not come back is noticed by the incident's deadlines.
+            step.effects.retain(|effect| !matches!(effect, Effect::Apply { .. }));
+        }
+        batch.effects.append(&mut step.effects);
         step.heard
     }
 
@@ -320,11 +348,15 @@ impl Engine {
 
     /// Makes a batch durable, then answers and starts effects. While the journal does not commit, nothing else happens (people
     /// hear of it: `Lookout`).
-    async fn commit(&mut self, batch: Batch) {
+    async fn commit(&mut self, batch: Batch) -> Result<(), NotDurable> {
         if !batch.records.is_empty() {
             match record::encode(&batch.records) {
                 Ok(bytes) => self.seq = self.append(Bytes::from(bytes)).await,
-                Err(error) => tracing::error!(%error, "defect: records cannot be encoded"),
+                Err(error) => {
+                    // The book is ahead of the journal for good: nothing may be done, answered or remembered on it.
+                    tracing::error!(%error, "defect: records cannot be encoded; the engine ends");
+                    return Err(NotDurable);
+                }
             }
         }
         for answer in batch.answers {
@@ -337,6 +369,7 @@ impl Engine {
         if self.seq.saturating_sub(self.snapshot_at) >= SNAPSHOT_ROWS {
             self.snapshot().await;
         }
+        Ok(())
     }
 
     async fn append(&mut self, bytes: Bytes) -> u64 {
