@@ -31,6 +31,9 @@ pub struct Book {
     pub consumed: BTreeSet<u64>,
     /// Hash of the policies in force.
     pub policies: String,
+    /// When closed incidents were last forgotten.
+    #[serde(default)]
+    pub forgot_at: Option<Time>,
     /// Numbers pauses.
     pub next: u64,
 }

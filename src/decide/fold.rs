@@ -5,7 +5,7 @@ use super::incident::{Incident, Phase};
 use super::ledger;
 use super::transition::{Event, IllegalEvent};
 use crate::journal::record::{Record, Stamped};
-use crate::model::{AlertStatus, Applied, IncidentId, Occurrence, Time};
+use crate::model::{AlertStatus, Applied, IncidentId, Occurrence, PauseScope, Time};
 
 /// Consumed receipts that are remembered one by one.
 const RECEIPTS: usize = 8192;
@@ -13,6 +13,8 @@ const RECEIPTS: usize = 8192;
 const GAPS: usize = 64;
 /// Occurrences that are remembered; the oldest are forgotten first.
 const SEEN: usize = 100_000;
+/// Without a record for this long, we stood still.
+const STOOD_STILL: std::time::Duration = std::time::Duration::from_secs(3 * 60);
 
 impl Book {
     /// Carries a record out.
@@ -26,11 +28,31 @@ impl Book {
                 if let Some(from) = self.alive_at {
                     self.targets.values_mut().for_each(|history| ledger::interrupted(history, from));
                 }
-                self.gaps.push(Gap { from: self.alive_at, to: at });
-                if self.gaps.len() > GAPS {
-                    self.gaps.remove(0);
-                }
+                self.gap(Gap { from: self.alive_at, to: at });
             }
+            // The loop writes something each minute: where it did not, it stood still (the journal did not commit, the machine
+            // slept, the clock leapt), and nobody looked.
+            _ if self.alive_at.is_some_and(|from| at.since(from) > STOOD_STILL) => {
+                self.gap(Gap { from: self.alive_at, to: at });
+                self.carry(stamped)?;
+            }
+            _ => self.carry(stamped)?,
+        }
+        self.alive_at = Some(self.alive_at.map_or(at, |known| known.max(at)));
+        Ok(())
+    }
+
+    fn gap(&mut self, gap: Gap) {
+        self.gaps.push(gap);
+        if self.gaps.len() > GAPS {
+            self.gaps.remove(0);
+        }
+    }
+
+    fn carry(&mut self, stamped: &Stamped) -> Result<(), IllegalEvent> {
+        let at = stamped.at;
+        match &stamped.record {
+            Record::Started { .. } => {}
             Record::Alive => {}
             Record::Loaded { hash, .. } => self.policies.clone_from(hash),
             Record::Consumed { seq } => self.consume(*seq),
@@ -55,11 +77,18 @@ impl Book {
                 self.pauses.insert(pause.id, pause.clone());
             }
             Record::Resumed { pause, .. } => {
-                self.pauses.remove(pause);
+                // What began while everything was paused is for people: nobody knows what they did meanwhile.
+                if let Some(pause) = self.pauses.remove(pause)
+                    && pause.scope == PauseScope::Global
+                {
+                    self.gap(Gap { from: Some(pause.from), to: at });
+                }
             }
-            Record::Forgotten { before } => self.forget(*before),
+            Record::Forgotten { before } => {
+                self.forget(*before);
+                self.forgot_at = Some(at);
+            }
         }
-        self.alive_at = Some(self.alive_at.map_or(at, |known| known.max(at)));
         Ok(())
     }
 
@@ -82,8 +111,12 @@ impl Book {
             AlertStatus::Firing => seen.resolved_at,
         };
         if self.seen.len() > SEEN {
-            let oldest = self.seen.iter().min_by_key(|(_, seen)| seen.at).map(|(key, _)| key.clone());
-            oldest.map(|key| self.seen.remove(&key));
+            // A tenth at once, so that each new occurrence does not cost a search.
+            let mut oldest: Vec<(Time, String)> = self.seen.iter().map(|(key, seen)| (seen.at, key.clone())).collect();
+            oldest.sort_unstable();
+            for (_, key) in oldest.iter().take(SEEN / 10) {
+                self.seen.remove(key);
+            }
         }
     }
 

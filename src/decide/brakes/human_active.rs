@@ -14,6 +14,9 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     if let Some((at, by, why)) = &scene.incident.vetoed {
         return Judgement::held(BRAKE, format!("vetoed by {by} at {}: {why}", clock(*at, scene.now)));
     }
+    if let Some((id, by)) = vetoed_beside(scene) {
+        return Judgement::held(BRAKE, format!("{by} vetoed incident {id} on this target, which is still open"));
+    }
     let Some(history) = scene.history() else {
         return Judgement::blind(BRAKE, "nothing is remembered of this target, vetoes included");
     };
@@ -38,6 +41,13 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
         Ok(onset) => written_since(workload, onset, scene.now),
         Err(why) => Judgement::blind(BRAKE, format!("when the trouble began is not known: {why}")),
     }
+}
+
+/// A veto holds the target for as long as its incident is open, however long that is.
+fn vetoed_beside<'a>(scene: &'a Scene<'_>) -> Option<(&'a str, &'a str)> {
+    let at = scene.incident.target.as_ref().map(|target| &target.at)?;
+    let same = |other: &&crate::decide::incident::Incident| other.target.as_ref().is_some_and(|target| target.at == *at);
+    scene.book.open().filter(same).find_map(|other| other.vetoed.as_ref().map(|(_, by, _)| (other.id.as_str(), by.as_str())))
 }
 
 /// Writes by others since the onset. They are kept in whole seconds: one within the onset's second may have come after it. The

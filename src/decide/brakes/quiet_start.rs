@@ -2,9 +2,9 @@
 
 use super::Scene;
 use super::words::{clock, span};
-use crate::decide::book::History;
+use crate::decide::book::{Gap, History};
 use crate::decide::decision::Judgement;
-use crate::model::{Brake, Time};
+use crate::model::{Brake, PauseScope, Time};
 
 pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     const BRAKE: Brake = Brake::QuietStart;
@@ -18,9 +18,12 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     let began = format!("onset {}", clock(onset, scene.now));
     if let Some(longest) = scene.policy.brakes.quiet_start.on() {
         // An incident that we knew before the gap goes on: its facts were taken while we looked.
-        let hidden =
-            |gap: &&crate::decide::book::Gap| gap.length() > *longest && gap.to > onset && scene.incident.opened_at >= gap.to;
-        if let Some(gap) = scene.book.gaps.iter().rev().find(hidden) {
+        let hidden = |gap: &&Gap| gap.length() > *longest && gap.to > onset && scene.incident.opened_at >= gap.to;
+        // A pause of everything that ran out is a gap like one that was ended.
+        let over = |pause: &&crate::decide::book::Pause| pause.scope == PauseScope::Global && pause.until <= scene.now;
+        let ran_out = scene.book.pauses.values().filter(over).map(|pause| Gap { from: Some(pause.from), to: pause.until });
+        let gaps: Vec<Gap> = ran_out.chain(scene.book.gaps.iter().rev().copied()).collect();
+        if let Some(gap) = gaps.iter().find(hidden) {
             let (to, most) = (clock(gap.to, scene.now), span(*longest));
             let length = gap.from.map_or_else(|| "since ever".to_owned(), |from| format!("for {}", span(gap.to.since(from))));
             let because = format!("{began} lies before {to}, until when we saw nothing {length}; {most} are allowed");
