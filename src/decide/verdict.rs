@@ -34,6 +34,8 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
     let mut read = Vec::new();
     let deciding = judge.walk(&mut decision, &mut read);
     if !decision.wanted.is_empty() {
+        decision.reason = Reason::RuleUnknown;
+        decision.summary = format!("facts that a rule reads were not observed: {}", decision.wanted.join(", "));
         return decision;
     }
     match deciding {
@@ -201,12 +203,12 @@ impl<'a> Judge<'a> {
             return;
         };
         decision.mode = [rule.mode, procedure.mode].into_iter().flatten().fold(self.policy.mode, Mode::min);
-        if self.ctx.cluster.is_none() {
-            // Without the cluster's name an alert of another cluster could not be told from ours.
+        if self.ctx.cluster.is_none() || self.incident.lane.is_shadow() {
+            // Without the cluster's name an alert of another cluster could not be told from ours. A lane in shadow stays in it
+            // whatever its policy has become since: the live lane decides about the same alert.
             decision.mode = Mode::Shadow;
         }
-        let overrides = self.incident.approval.as_ref().map(|approval| approval.overrides.clone()).unwrap_or_default();
-        let scene = Scene {
+        let mut scene = Scene {
             book: self.book,
             incident: self.incident,
             policy: self.policy,
@@ -216,14 +218,19 @@ impl<'a> Judge<'a> {
             observation: self.observation,
             presence: &decision.presence,
             read,
-            overrides: &overrides,
+            overrides: &[],
             limits: self.ctx.limits,
             now: self.now,
         };
-        decision.brakes = brakes::judge_all(&scene);
-        decision.change_landed_at = self.change_landed(&scene);
         let level = crate::model::Level { number: number(tried + 1), of: number(levels.len()) };
         decision.plan = plan::build(self.ctx, &scene, procedure, level);
+        // A person's overrides belong to the plan that was approved, and to no other.
+        let hash = decision.plan.as_ref().map(crate::model::Plan::hash);
+        if let Some(approval) = self.incident.approval.as_ref().filter(|approval| Some(&approval.plan) == hash.as_ref()) {
+            scene.overrides = &approval.overrides;
+        }
+        decision.brakes = brakes::judge_all(&scene);
+        decision.change_landed_at = self.change_landed(&scene);
         let holding = decision.brakes.iter().find(|judgement| judgement.holds());
         match (holding, &decision.plan) {
             (Some(judgement), _) => {
