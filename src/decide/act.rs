@@ -84,7 +84,18 @@ fn guard(draft: &Draft<'_>) -> Option<Guard> {
 
 /// The write was answered.
 pub(super) fn applied(draft: &mut Draft<'_>, applied: Applied) {
-    let Phase::Executing { step, since, .. } = draft.incident.phase else { return };
+    let made = matches!(applied, Applied::Done { .. } | Applied::Already { ours: true, .. });
+    let (step, since) = match draft.incident.phase {
+        Phase::Executing { step, since, .. } => (step, since),
+        // A write that was taken for lost was made after all: it is proven, not repeated.
+        Phase::Redeciding { .. } if made && draft.incident.is_attempting() => (0, draft.now),
+        _ => {
+            if made {
+                made_late(draft, applied);
+            }
+            return;
+        }
+    };
     draft.record(Event::Applied { applied: applied.clone() });
     match applied {
         Applied::Done { generation } => written(draft, &format!("written, generation {generation}")),
@@ -110,6 +121,17 @@ pub(super) fn applied(draft: &mut Draft<'_>, applied: Applied) {
             draft.enter(Phase::Executing { step, since, doubtful: true });
             draft.ask(Purpose::Reconcile, 0);
         }
+    }
+}
+
+/// A write that everybody was told had not been made was made: whoever has the incident must know.
+fn made_late(draft: &mut Draft<'_>, applied: Applied) {
+    let known = |applied: &Option<Applied>| matches!(applied, Some(Applied::Done { .. } | Applied::Already { .. }));
+    let over = draft.incident.attempt().is_some_and(|attempt| attempt.ended.is_some() && !known(&attempt.applied));
+    if over && draft.incident.is_open() {
+        draft.record(Event::Applied { applied });
+        let text = "the write was answered late: the rollback WAS written, and nobody proves it";
+        draft.page(Reason::Unknown, Moment::Failed, text, true);
     }
 }
 

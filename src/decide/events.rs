@@ -51,6 +51,9 @@ fn newer_release(draft: &mut Draft<'_>, event: &WatchEvent) {
     let by = event.by.as_deref().unwrap_or("somebody");
     let text = format!("{by} put release {} there ({})", event.release.short(), event.images.join(", "));
     match draft.incident.phase {
+        // The write may have been made, and be it: reading everything again tells.
+        Phase::Redeciding { .. } if draft.incident.is_attempting() && went_back(draft, event) => draft.note_once(&text),
+        Phase::Preparing { .. } | Phase::Redeciding { .. } if went_back(draft, event) => restored(draft, event, &text),
         Phase::Settling { .. } | Phase::Deciding { .. } | Phase::Countdown { .. } | Phase::Approval { .. } => {
             if went_back(draft, event) {
                 restored(draft, event, &text);
@@ -140,11 +143,21 @@ fn choose_again(draft: &mut Draft<'_>) {
     let Some(lead) = draft.incident.lead().map(|lead| lead.alert.clone()) else { return };
     let lanes = locate::lanes(draft.ctx.policies, &lead);
     match lanes.into_iter().find(|(lane, _)| *lane == draft.incident.lane) {
-        Some((_, policy)) if policy.name == draft.incident.policy => {}
         Some((_, policy)) => {
-            let (name, paging) = (policy.name.clone(), policy.paging);
-            draft.note(format!("policies were reloaded: `{name}` decides now"));
-            draft.record(Event::Policy { name, paging });
+            let (name, paging, settle) = (policy.name.clone(), policy.paging, policy.settle);
+            if name != draft.incident.policy {
+                draft.note(format!("policies were reloaded: `{name}` decides now"));
+            }
+            if name != draft.incident.policy || paging != draft.incident.paging {
+                draft.record(Event::Policy { name, paging });
+            }
+            let until = draft.incident.opened_at + settle;
+            match draft.incident.phase {
+                Phase::Settling { until: before } if before != until => draft.enter(Phase::Settling { until }),
+                // What is under way was asked for by the policies before: their queries may be other ones.
+                Phase::Deciding { .. } => draft.ask(Purpose::Decide, 0),
+                _ => {}
+            }
         }
         None if draft.incident.lane.is_shadow() => {
             draft.close(Reason::PolicyChanged, "policies were reloaded: no policy in shadow is about it any more");
@@ -160,8 +173,10 @@ fn still_allowed(draft: &mut Draft<'_>) {
     let mode = draft.ctx.policies.get(&draft.incident.policy).map(|policy| policy.mode);
     match mode {
         Some(mode) if mode >= draft.incident.mode() => match draft.incident.phase {
-            // What comes after these reads and decides anew anyhow.
-            Phase::Preparing { .. } | Phase::Redeciding { .. } => {}
+            // What comes after it reads and decides anew anyhow.
+            Phase::Preparing { .. } => {}
+            // What is under way was asked for by the policies before: their queries may be other ones.
+            Phase::Redeciding { .. } => draft.ask(Purpose::Redecide, 0),
             _ => draft.ask(Purpose::Recheck, 0),
         },
         _ => {
@@ -176,7 +191,7 @@ fn still_allowed(draft: &mut Draft<'_>) {
 pub(super) fn started(ctx: &Context<'_>, book: &Book, now: Time, program: String, step: &mut Step) {
     step.records.push(Stamped { at: now, record: Record::Started { program } });
     for key in book.pending.keys() {
-        intake::look_again(book, now, key, step);
+        intake::look_again(ctx, book, now, key, step);
     }
     let ids: Vec<IncidentId> = book.open().map(|incident| incident.id.clone()).collect();
     for id in ids {

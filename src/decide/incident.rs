@@ -337,6 +337,11 @@ impl Incident {
         self.notes.iter().any(|note| note.text.starts_with(&start) && note.text.contains(": delivered by "))
     }
 
+    /// Whether an attempt is not over.
+    pub fn is_attempting(&self) -> bool {
+        self.attempt().is_some_and(|attempt| attempt.ended.is_none())
+    }
+
     /// How many procedures were tried and are over.
     pub fn tried(&self) -> usize {
         self.attempts.iter().filter(|attempt| attempt.ended.is_some()).count()

@@ -18,6 +18,8 @@ use crate::model::{
 
 /// A repeat of what was said within this time changes nothing and is not recorded again.
 const REPEAT_MILLIS: i64 = 60_000;
+/// Look-ups that may be lost before the alert is taken in without its target: a minute and a quarter.
+const LOOKUPS: u32 = 8;
 
 /// Takes a receipt in. `at` is when it was committed, which may be long before `now` (recovery).
 pub(super) fn received(
@@ -108,8 +110,13 @@ fn firing(
     let key = alert.occurrence().to_string();
     let known = book.seen.get(&key);
     let stale = known.is_some_and(|seen| seen.resolved_at.is_some());
-    let held = book.pending.contains_key(&key) || book.open().any(|incident| incident.members.contains_key(&key));
-    if held {
+    let waiting = book.pending.get(&key).map(|pending| pending.wanted.clone()).unwrap_or_default();
+    let held_by = book.open().filter(|incident| incident.members.contains_key(&key)).map(|incident| &incident.lane);
+    let holders: Vec<&Lane> = held_by.chain(waiting.iter().map(|(lane, _, _)| lane)).collect();
+    // An incident of one lane takes no alert away from another: one in shadow may be open long after the live one was closed.
+    let mut lanes = locate::lanes(ctx.policies, &alert);
+    lanes.retain(|(lane, _)| !holders.contains(&lane));
+    if !holders.is_empty() {
         // That a notification was cut is news even of an alert that was heard of a moment ago.
         let repeat = !truncated
             && known.is_some_and(|seen| {
@@ -123,13 +130,14 @@ fn firing(
                 step.records.push(Stamped { at: now, record: Record::Pending { pending } });
             }
         }
-        return if stale { Heard::Stale } else { Heard::Duplicate };
-    }
-    let lanes = locate::lanes(ctx.policies, &alert);
-    if lanes.is_empty() {
+        if lanes.is_empty() {
+            return if stale { Heard::Stale } else { Heard::Duplicate };
+        }
+    } else if lanes.is_empty() {
         return Heard::Unmatched;
+    } else {
+        see(book, now, &alert, step);
     }
-    see(book, now, &alert, step);
     let mut wanted = Vec::new();
     for (lane, policy) in lanes {
         let lookup = locate::lookup(policy, &alert);
@@ -152,7 +160,8 @@ fn firing(
     }
     if !named.is_empty() {
         // Answers are awaited for a while, then asked for again.
-        let pending = Pending { alert, received_at, truncated, wanted: named, due: now + backoff(4), tries: 0 };
+        let wanted = waiting.into_iter().chain(named).collect();
+        let pending = Pending { alert, received_at, truncated, wanted, due: now + backoff(4), tries: 0 };
         step.records.push(Stamped { at: now, record: Record::Pending { pending: Box::new(pending) } });
     }
     if stale { Heard::Stale } else { Heard::News }
@@ -221,9 +230,26 @@ pub(super) fn located(
     open_or_join(ctx, book, now, (lane, policy), member, target, step);
 }
 
-/// Asks again for look-ups that did not come back, or came back unknown.
-pub(super) fn look_again(book: &Book, now: Time, occurrence: &str, step: &mut Step) {
+/// Asks again for look-ups that did not come back, or came back unknown. Not for ever: an alert whose target cannot be looked for
+/// is an incident without one.
+pub(super) fn look_again(ctx: &Context<'_>, book: &Book, now: Time, occurrence: &str, step: &mut Step) {
     let Some(pending) = book.pending.get(occurrence) else { return };
+    if pending.tries >= LOOKUPS {
+        step.records.push(Stamped { at: now, record: Record::Located { occurrence: occurrence.to_owned() } });
+        for (lane, policy, _) in &pending.wanted {
+            let onset = Onset { at: Err(Unknown::new(UnknownKind::Unreachable, "no answer")), source: "none".to_owned() };
+            let member = Member {
+                alert: pending.alert.clone(),
+                received_at: pending.received_at,
+                onset,
+                resolved_at: None,
+                truncated: pending.truncated,
+            };
+            let target = Err("looking for it did not come back".to_owned());
+            open_or_join(ctx, book, now, (lane.clone(), policy.clone()), member, target, step);
+        }
+        return;
+    }
     for (lane, _, lookup) in &pending.wanted {
         if let Ok(lookup) = lookup {
             step.effects.push(Effect::Locate {

@@ -18,6 +18,10 @@ use crate::policy::types::{Step as ProcedureStep, VerdictRule};
 
 /// An effect that did not come back after this long will not: it is bounded by less.
 const LOST: Duration = Duration::from_secs(120);
+/// Observations in a row that may be lost before a human hears of it.
+const LOST_TIMES: u32 = 3;
+/// Looks at a ticket's incident in a row that could not tell whether it is still one, before a human hears of it.
+const BLIND_LOOKS: u32 = 10;
 
 /// When an incident needs a tick.
 pub(super) fn due(incident: &Incident, limits: &Limits) -> Option<Time> {
@@ -31,7 +35,7 @@ pub(super) fn due(incident: &Incident, limits: &Limits) -> Option<Time> {
     };
     let phase = match incident.phase {
         Phase::Settling { until } | Phase::Approval { until } => Some(until),
-        Phase::Countdown { until } => until,
+        Phase::Countdown { until } => until.or_else(|| suspended_until(incident, limits)),
         Phase::Deciding { since } if observation.is_none() => Some(since),
         Phase::Preparing { since } => Some(since + LOST),
         Phase::Redeciding { since } | Phase::Verifying { since } if observation.is_none() => Some(since),
@@ -50,6 +54,12 @@ pub(super) fn due(incident: &Incident, limits: &Limits) -> Option<Time> {
         Phase::Deciding { .. } | Phase::Redeciding { .. } | Phase::Verifying { .. } | Phase::Closed { .. } => None,
     };
     earliest(unheard(incident, limits), earliest(observation, phase))
+}
+
+/// Whoever suspended a countdown has this long to approve or veto; then it is a page like any other.
+fn suspended_until(incident: &Incident, limits: &Limits) -> Option<Time> {
+    let decided = incident.decision.as_ref().map(|decision| decision.at);
+    incident.acknowledged.as_ref().map(|(at, _)| decided.map_or(*at, |decided| decided.max(*at)) + limits.remind_every)
 }
 
 /// When a page that no channel took is sent again.
@@ -71,7 +81,7 @@ pub(super) fn tick(draft: &mut Draft<'_>) {
         && now >= asked.at + LOST
     {
         draft.note("an observation did not come back");
-        draft.ask(asked.purpose, asked.tries.saturating_add(1));
+        lost(draft, asked.purpose, asked.tries.saturating_add(1));
         return;
     }
     if let Some(retry) = draft.incident.retry
@@ -87,7 +97,11 @@ pub(super) fn tick(draft: &mut Draft<'_>) {
     match draft.incident.phase.clone() {
         Phase::Settling { .. } => settle(draft),
         Phase::Deciding { .. } => draft.ask(Purpose::Decide, 0),
-        Phase::Countdown { .. } => prepare(draft),
+        Phase::Countdown { until: Some(_) } => prepare(draft),
+        Phase::Countdown { until: None } => {
+            let text = "the countdown was suspended, and nobody approved or vetoed since; nothing was done";
+            draft.page(Reason::NotApproved, Moment::Paged, text, true);
+        }
         Phase::Approval { .. } => {
             draft.page(Reason::NotApproved, Moment::Paged, "nobody approved the plan in time; nothing was done", false);
         }
@@ -102,6 +116,23 @@ pub(super) fn tick(draft: &mut Draft<'_>) {
         Phase::Verifying { .. } => draft.ask(Purpose::Verify, 0),
         Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => wait_longer(draft),
         Phase::Closed { .. } => {}
+    }
+}
+
+/// An observation did not come back. It is asked for again, but not for ever: who is blind says so.
+fn lost(draft: &mut Draft<'_>, purpose: Purpose, tries: u32) {
+    if draft.incident.phase.is_waiting() || tries < LOST_TIMES {
+        draft.ask(purpose, tries);
+        return;
+    }
+    let acting = draft.incident.phase.is_acting();
+    draft.end_attempt(Reason::Unknown);
+    if acting {
+        let text = "what the rollback became cannot be seen: observations do not come back";
+        draft.page(Reason::Unknown, Moment::Failed, text, true);
+    } else {
+        let text = "nothing can be decided: observations do not come back";
+        draft.page(Reason::RuleUnknown, Moment::Paged, text, true);
     }
 }
 
@@ -136,7 +167,7 @@ pub(super) fn observed(draft: &mut Draft<'_>, id: u64, observation: &Observation
         Purpose::Recheck => rechecked(draft, asked.tries, observation),
         Purpose::Redecide => redecided(draft, asked.tries, observation),
         Purpose::Reconcile => super::act::reconciled(draft, asked.tries, observation),
-        Purpose::Watch => watched(draft, observation),
+        Purpose::Watch => watched(draft, asked.tries, observation),
         Purpose::Verify => super::act::verified(draft, observation),
     }
 }
@@ -146,14 +177,18 @@ fn judge(draft: &mut Draft<'_>, purpose: Purpose, tries: u32, observation: &Obse
     let decision = verdict::decide(draft.ctx, draft.book, &draft.incident, observation, draft.now);
     if !decision.wanted.is_empty() {
         let mut facts = draft.incident.wanted.clone();
-        facts.extend(decision.wanted);
+        facts.extend(decision.wanted.iter().cloned());
         facts.sort_unstable();
         facts.dedup();
-        draft.record(Event::Wanted { facts });
-        draft.ask(purpose, tries);
-        return None;
+        if facts != draft.incident.wanted {
+            draft.record(Event::Wanted { facts });
+            draft.ask(purpose, tries);
+            return None;
+        }
     }
-    let unsure = decision.outcome != Outcome::Rollback && !decision.unknown.is_empty();
+    // Facts that were asked for and did not come back are unknown like those that came back so.
+    let unknown = !decision.unknown.is_empty() || !decision.wanted.is_empty();
+    let unsure = decision.outcome != Outcome::Rollback && unknown;
     if unsure && patience(tries) < draft.ctx.limits.patience {
         draft.ask_in(purpose, backoff(tries), tries + 1);
         return None;
@@ -225,6 +260,12 @@ pub(super) fn open_ticket(draft: &mut Draft<'_>) {
 fn wait_for_veto(draft: &mut Draft<'_>, summary: &str) {
     let Some(plan) = draft.incident.plan.clone() else { return };
     match plan.mode {
+        Mode::Enforce if draft.incident.acknowledged.is_some() => {
+            let by = draft.incident.acknowledged.as_ref().map_or("somebody", |(_, by)| by.as_str());
+            let title = format!("NOT rolling back, {by} has it: {}", super::tell::subject(&draft.incident));
+            draft.enter(Phase::Countdown { until: None });
+            draft.announce(Moment::Decided, &title, &format!("the countdown is suspended: approve or veto. {summary}"));
+        }
         Mode::Enforce => {
             let until = draft.now + plan.countdown;
             draft.enter(Phase::Countdown { until: Some(until) });
@@ -346,6 +387,12 @@ fn decided_guard(incident: &Incident) -> Option<Guard> {
 
 /// Everything was read once more: the same verdict and plan is written, anything else is not.
 fn redecided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
+    if came_late(draft, observation) {
+        // An earlier write of this attempt, which seemed to have touched nothing, came through after all.
+        draft.enter(Phase::Executing { step: 0, since: draft.now, doubtful: true });
+        super::act::reconciled(draft, 0, observation);
+        return;
+    }
     let Some(decision) = judge(draft, Purpose::Redecide, tries, observation) else { return };
     if !same_verdict(draft, &decision) {
         draft.end_attempt(Reason::Redecided);
@@ -359,8 +406,17 @@ fn redecided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
     }
 }
 
+/// Whether the release of an attempt that is not over runs already.
+fn came_late(draft: &Draft<'_>, observation: &Observation) -> bool {
+    let attempt = draft.incident.attempt().filter(|attempt| attempt.ended.is_none());
+    match (attempt, &observation.workload) {
+        (Some(attempt), Some(Resolution::Found { workload })) => workload.release == attempt.plan.to.digest,
+        _ => false,
+    }
+}
+
 /// An incident that waits was looked at.
-fn watched(draft: &mut Draft<'_>, observation: &Observation) {
+fn watched(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
     let limits = *draft.ctx.limits;
     match Presence::judge(&draft.incident, &observation.alerts, draft.now, &limits) {
         Presence::Resolved => {
@@ -379,8 +435,17 @@ fn watched(draft: &mut Draft<'_>, observation: &Observation) {
                 draft.page(Reason::Refired, Moment::Paged, "an alert fires again after the rollback was proven", true);
                 return;
             }
+            if still_fires(draft) {
+                draft.page(
+                    Reason::Ineffective,
+                    Moment::Ineffective,
+                    "an alert fires on, long after the rollback was proven",
+                    true,
+                );
+                return;
+            }
             if matches!(draft.incident.phase, Phase::FixForward) {
-                rise(draft, observation);
+                rise(draft, tries, observation);
                 return;
             }
         }
@@ -391,8 +456,15 @@ fn watched(draft: &mut Draft<'_>, observation: &Observation) {
     draft.ask_in(Purpose::Watch, wait, 0);
 }
 
+/// Proven by checks of which the alert was none, and it fires on although it had the time to be over.
+fn still_fires(draft: &Draft<'_>) -> bool {
+    let ended = draft.incident.attempt().and_then(|attempt| attempt.ended);
+    let long = ended.is_some_and(|(at, _)| draft.now.since(at) >= draft.ctx.limits.tail);
+    long && matches!(draft.incident.phase, Phase::Verified)
+}
+
 /// A fix-forward incident may only rise.
-fn rise(draft: &mut Draft<'_>, observation: &Observation) {
+fn rise(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
     let Some(decision) = judge(draft, Purpose::Watch, u32::MAX, observation) else { return };
     let pinned = draft.incident.decision.as_ref().is_some_and(|first| first.policies == decision.policies);
     match decision.outcome {
@@ -403,9 +475,9 @@ fn rise(draft: &mut Draft<'_>, observation: &Observation) {
             draft.page(Reason::PolicyChanged, Moment::Paged, &text, false);
         }
         Outcome::FixForward => draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0),
-        // What cannot be told while a ticket is open stays a ticket, until it can or the alerts are over.
-        Outcome::Page if decision.reason == Reason::RuleUnknown => {
-            draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0);
+        // What cannot be told while a ticket is open stays a ticket for a while: it may be known the next time.
+        Outcome::Page if decision.reason == Reason::RuleUnknown && tries < BLIND_LOOKS => {
+            draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, tries + 1);
         }
         Outcome::Page | Outcome::Rollback => conclude(draft, decision),
     }
@@ -438,9 +510,14 @@ pub(super) fn has_next_level(draft: &Draft<'_>) -> bool {
 
 /// All incidents and look-ups that are due, the earliest first.
 pub(super) fn first_due(book: &Book, limits: &Limits) -> Option<(Time, Due)> {
-    let incidents = book.open().filter_map(|incident| Some((due(incident, limits)?, Due::Incident(incident.id.clone()))));
-    let pending = book.pending.iter().map(|(key, pending)| (pending.due, Due::Pending(key.clone())));
-    incidents.chain(pending).min()
+    let incident = book.open().filter_map(|incident| Some((due(incident, limits)?, &incident.id))).min();
+    let pending = book.pending.iter().map(|(key, pending)| (pending.due, key)).min();
+    match (incident, pending) {
+        (Some((at, id)), None) => Some((at, Due::Incident(id.clone()))),
+        (Some((at, id)), Some((later, _))) if at <= later => Some((at, Due::Incident(id.clone()))),
+        (_, Some((at, key))) => Some((at, Due::Pending(key.clone()))),
+        (None, None) => None,
+    }
 }
 
 /// What is due.

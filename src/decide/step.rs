@@ -4,7 +4,6 @@ use super::act;
 use super::book::Book;
 use super::draft::Draft;
 use super::effect::{Context, Input, Step};
-use super::incident::{Incident, Phase};
 use super::life::{self, Due};
 use super::limits::Limits;
 use super::transition::Event;
@@ -59,18 +58,20 @@ fn tick(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step) {
     match life::first_due(book, ctx.limits) {
         Some((at, due)) if at <= now => match due {
             Due::Incident(id) => with(ctx, book, now, &id, step, life::tick),
-            Due::Pending(key) => intake::look_again(book, now, &key, step),
+            Due::Pending(key) => intake::look_again(ctx, book, now, &key, step),
         },
         _ => housekeeping(ctx, book, now, step),
     }
 }
 
+/// How often closed incidents are forgotten.
+const FORGET_EVERY: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+
 /// Nothing is due: closed incidents are forgotten in time, and the next gap gets its begin.
 fn housekeeping(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step) {
-    let before = now - ctx.limits.forget_after;
-    let old = |incident: &Incident| matches!(incident.phase, Phase::Closed { at, .. } if at < before);
-    if book.incidents.values().any(old) || book.seen.values().any(|seen| seen.at < before) {
-        step.records.push(Stamped { at: now, record: Record::Forgotten { before } });
+    // Looking for what is old costs as much as forgetting it: now and then, not each time.
+    if book.forgot_at.is_none_or(|at| now.since(at) >= FORGET_EVERY) {
+        step.records.push(Stamped { at: now, record: Record::Forgotten { before: now - ctx.limits.forget_after } });
     }
     let minute = std::time::Duration::from_secs(60);
     if book.alive_at.is_none_or(|at| now.since(at) >= minute) {

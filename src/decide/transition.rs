@@ -216,6 +216,10 @@ impl Incident {
                 self.advance_attempt(event, at)?;
             }
             Event::Paged { reason, brake, announced, text } => {
+                // A page about something else was not acknowledged yet by whoever acknowledged the one before.
+                if self.page.as_ref().is_some_and(|page| page.reason != *reason) {
+                    self.acknowledged = None;
+                }
                 let count = self.page.as_ref().map_or(0, |page| page.count) + 1;
                 self.page = Some(Page {
                     reason: *reason,
@@ -263,7 +267,8 @@ impl Incident {
     fn enter(&mut self, to: &Phase) -> Result<(), IllegalEvent> {
         let from_open = self.is_open();
         let possible = match to {
-            Phase::Settling { .. } => false,
+            // The policies were reloaded, and the new one settles for another time.
+            Phase::Settling { .. } => matches!(self.phase, Phase::Settling { .. }),
             Phase::Executing { .. } => matches!(self.phase, Phase::Redeciding { .. } | Phase::Executing { .. }),
             Phase::Redeciding { .. } => {
                 matches!(self.phase, Phase::Preparing { .. } | Phase::Redeciding { .. } | Phase::Executing { .. })
