@@ -3,76 +3,23 @@
 
 use std::time::Duration;
 
-use super::book::Book;
 use super::decision::Decision;
 use super::draft::Draft;
+use super::due::{LOST, unheard};
 use super::effect::Effect;
 use super::incident::{Incident, Phase};
-use super::limits::{Limits, backoff};
+use super::limits::backoff;
 use super::observation::{Observation, Purpose};
 use super::presence::Presence;
 use super::transition::Event;
 use super::verdict;
-use crate::model::{Guard, Mode, Moment, Outcome, Plan, Reason, Resolution, Time, Urgency};
+use crate::model::{Guard, Mode, Moment, Outcome, Plan, Reason, Resolution, Urgency};
 use crate::policy::types::{Step as ProcedureStep, VerdictRule};
 
-/// An effect that did not come back after this long will not: it is bounded by less.
-const LOST: Duration = Duration::from_secs(120);
 /// Observations in a row that may be lost before a human hears of it.
 const LOST_TIMES: u32 = 3;
 /// Looks at a ticket's incident in a row that could not tell whether it is still one, before a human hears of it.
 const BLIND_LOOKS: u32 = 10;
-
-/// When an incident needs a tick.
-pub(super) fn due(incident: &Incident, limits: &Limits) -> Option<Time> {
-    if !incident.is_open() {
-        return None;
-    }
-    let observation = match (&incident.asked, &incident.retry) {
-        (Some(asked), _) => Some(asked.at + LOST),
-        (None, Some(retry)) => Some(retry.at),
-        (None, None) => None,
-    };
-    let phase = match incident.phase {
-        Phase::Settling { until } | Phase::Approval { until } => Some(until),
-        Phase::Countdown { until } => until.or_else(|| suspended_until(incident, limits)),
-        Phase::Deciding { since } if observation.is_none() => Some(since),
-        Phase::Preparing { since } => Some(since + LOST),
-        Phase::Redeciding { since } | Phase::Verifying { since } if observation.is_none() => Some(since),
-        Phase::Executing { since, doubtful, .. } => match (doubtful, observation) {
-            (true, Some(_)) => None,
-            (true, None) => Some(since),
-            (false, _) => Some(since + LOST),
-        },
-        Phase::Paged => {
-            let reminds = incident.acknowledged.is_none() && incident.quiet_since.is_none();
-            let page = incident.page.as_ref().filter(|page| reminds && !page.announced);
-            let reminder = page.map(|page| page.sent_at + limits.remind_every);
-            earliest(reminder, Some(incident.heard_at + limits.expire_after))
-        }
-        Phase::Verified | Phase::Shadowed | Phase::FixForward => Some(incident.heard_at + limits.expire_after),
-        Phase::Deciding { .. } | Phase::Redeciding { .. } | Phase::Verifying { .. } | Phase::Closed { .. } => None,
-    };
-    earliest(unheard(incident, limits), earliest(observation, phase))
-}
-
-/// Whoever suspended a countdown has this long to approve or veto; then it is a page like any other.
-fn suspended_until(incident: &Incident, limits: &Limits) -> Option<Time> {
-    let decided = incident.decision.as_ref().map(|decision| decision.at);
-    incident.acknowledged.as_ref().map(|(at, _)| decided.map_or(*at, |decided| decided.max(*at)) + limits.remind_every)
-}
-
-/// When a page that no channel took is sent again.
-fn unheard(incident: &Incident, limits: &Limits) -> Option<Time> {
-    Some(incident.page.as_ref()?.unheard? + limits.watch_every)
-}
-
-fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
 
 /// Time went by for an incident that is due.
 pub(super) fn tick(draft: &mut Draft<'_>) {
@@ -506,25 +453,4 @@ pub(super) fn has_next_level(draft: &Draft<'_>) -> bool {
         }
         _ => false,
     }
-}
-
-/// All incidents and look-ups that are due, the earliest first.
-pub(super) fn first_due(book: &Book, limits: &Limits) -> Option<(Time, Due)> {
-    let incident = book.open().filter_map(|incident| Some((due(incident, limits)?, &incident.id))).min();
-    let pending = book.pending.iter().map(|(key, pending)| (pending.due, key)).min();
-    match (incident, pending) {
-        (Some((at, id)), None) => Some((at, Due::Incident(id.clone()))),
-        (Some((at, id)), Some((later, _))) if at <= later => Some((at, Due::Incident(id.clone()))),
-        (_, Some((at, key))) => Some((at, Due::Pending(key.clone()))),
-        (None, None) => None,
-    }
-}
-
-/// What is due.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
-    /// An incident.
-    Incident(crate::model::IncidentId),
-    /// A look-up.
-    Pending(String),
 }

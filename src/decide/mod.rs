@@ -5,6 +5,7 @@ pub mod book;
 pub mod brakes;
 pub mod decision;
 mod draft;
+mod due;
 pub mod effect;
 mod events;
 mod fold;

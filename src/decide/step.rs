@@ -3,8 +3,9 @@
 use super::act;
 use super::book::Book;
 use super::draft::Draft;
+use super::due::{self, Due};
 use super::effect::{Context, Input, Step};
-use super::life::{self, Due};
+use super::life;
 use super::limits::Limits;
 use super::transition::Event;
 use super::{events, intake, operate};
@@ -50,12 +51,12 @@ pub fn step(ctx: &Context<'_>, book: &Book, input: Input, now: Time) -> Step {
 
 /// When `step` must be called with a tick at the latest, if nothing else happens.
 pub fn wake_at(book: &Book, limits: &Limits) -> Option<Time> {
-    life::first_due(book, limits).map(|(at, _)| at)
+    due::first_due(book, limits).map(|(at, _)| at)
 }
 
 /// Does the one thing that is due first. The next wake-up is at once where more is due: each sees what the one before it did.
 fn tick(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step) {
-    match life::first_due(book, ctx.limits) {
+    match due::first_due(book, ctx.limits) {
         Some((at, due)) if at <= now => match due {
             Due::Incident(id) => with(ctx, book, now, &id, step, life::tick),
             Due::Pending(key) => intake::look_again(ctx, book, now, &key, step),
