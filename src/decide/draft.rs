@@ -163,8 +163,11 @@ impl<'a> Draft<'a> {
         owner.into_iter().collect()
     }
 
+    /// What a page is on the policy's routing: beside the alert's own route, a verdict on an untouched target is only announced.
+    /// Our own blindness is not on that route: it always pages.
     pub(super) fn page_urgency(&self, touched: bool) -> Urgency {
         let beside = self.incident.paging == Some(crate::model::Paging::Beside);
-        if self.incident.lane.is_shadow() || (beside && !touched) { Urgency::Announce } else { Urgency::Page }
+        let blind = self.incident.decision.as_ref().is_some_and(|decision| !decision.unknown.is_empty());
+        if self.incident.lane.is_shadow() || (beside && !touched && !blind) { Urgency::Announce } else { Urgency::Page }
     }
 }
