@@ -7,7 +7,7 @@ use super::limits::backoff;
 use super::observation::{Observation, Purpose};
 use super::proof;
 use super::transition::Event;
-use crate::model::{Applied, Brake, Evidence, Guard, Moment, PreflightFinding, PreflightReport, Reason, Resolution};
+use crate::model::{Applied, Brake, Evidence, Moment, PreflightFinding, PreflightReport, Reason, Resolution};
 
 /// Preflight and evidence came back.
 pub(super) fn prepared(draft: &mut Draft<'_>, report: PreflightReport, evidence: Evidence) {
@@ -55,7 +55,7 @@ fn words(problem: &PreflightFinding) -> String {
 
 /// Commits the intent and starts the write. Called with a verdict of this very moment only.
 pub(super) fn write(draft: &mut Draft<'_>) {
-    let Some((plan, guard)) = draft.incident.plan.clone().zip(guard(draft)) else {
+    let Some((plan, guard)) = draft.incident.plan.clone().zip(super::life::decided_guard(&draft.incident)) else {
         draft.page(Reason::Failed, Moment::Failed, "the target could not be read before the write", true);
         return;
     };
@@ -73,13 +73,6 @@ pub(super) fn write(draft: &mut Draft<'_>) {
         });
     }
     draft.effect(Effect::Apply { plan: Box::new(plan), step: 0, guard });
-}
-
-fn guard(draft: &Draft<'_>) -> Option<Guard> {
-    match draft.incident.decision.as_ref()?.observation.workload.as_ref()? {
-        Resolution::Found { workload } => Some(Guard { generation: workload.generation }),
-        _ => None,
-    }
 }
 
 /// The write was answered.

@@ -275,15 +275,11 @@ fn rechecked(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
     let Some(decision) = judge(draft, Purpose::Recheck, tries, observation) else { return };
     if same_verdict(draft, &decision) {
         draft.record(Event::Decided { decision: Box::new(decision) });
-        let (until, suspended) = match draft.incident.phase {
-            Phase::Countdown { until } => (until, until.is_none()),
-            _ => (None, false),
-        };
+        let suspended = matches!(draft.incident.phase, Phase::Countdown { until: None });
         // Entering the phase again clears the answered observation.
         let phase = draft.incident.phase.clone();
         draft.enter(phase);
         draft.note(if suspended { "decided again: the same plan" } else { "decided again: the same plan, the wait goes on" });
-        let _ = until;
         return;
     }
     stand_down(draft, decision);
@@ -325,7 +321,7 @@ pub(super) fn prepare(draft: &mut Draft<'_>) {
 }
 
 /// The generation that the last decision saw.
-fn decided_guard(incident: &Incident) -> Option<Guard> {
+pub(super) fn decided_guard(incident: &Incident) -> Option<Guard> {
     match incident.decision.as_ref()?.observation.workload.as_ref()? {
         Resolution::Found { workload } => Some(Guard { generation: workload.generation }),
         _ => None,
