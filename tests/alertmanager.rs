@@ -177,6 +177,7 @@ fn page(number: u32) -> Message {
     Message {
         id: format!("i0123456789ab/paged/{number}"),
         incident: Some(IncidentId("i0123456789ab".to_owned())),
+        folded: Vec::new(),
         moment: Moment::Paged,
         urgency: Urgency::Page,
         severity: "critical".to_owned(),

@@ -10,8 +10,8 @@ use super::transition::Event;
 use crate::model::{Applied, Brake, Evidence, Moment, PreflightFinding, PreflightReport, Reason, Resolution};
 
 /// Preflight and evidence came back.
-pub(super) fn prepared(draft: &mut Draft<'_>, report: PreflightReport, evidence: Evidence) {
-    if !matches!(draft.incident.phase, Phase::Preparing { .. }) {
+pub(super) fn prepared(draft: &mut Draft<'_>, number: u64, report: PreflightReport, evidence: Evidence) {
+    if !matches!(draft.incident.phase, Phase::Preparing { .. }) || number != draft.incident.begun {
         return;
     }
     let problem = report.problem().cloned();
@@ -46,7 +46,19 @@ pub(super) fn not_fit(draft: &mut Draft<'_>, problem: &PreflightFinding) {
         super::life::prepare(draft);
         return;
     }
-    draft.page(Reason::Preflight, Moment::Paged, &format!("preflight: {}; nothing was done", words(problem)), true);
+    let procedure = draft.incident.plan.as_ref().map(|plan| plan.procedure.clone()).unwrap_or_default();
+    draft.record(Event::PassedOver { procedure, why: words(problem) });
+    if super::life::has_next_level(draft) {
+        draft.note(format!("preflight: {}; nothing was touched: the next level's turn", words(problem)));
+        draft.enter(Phase::Deciding { since: draft.now });
+        draft.ask(Purpose::Decide, 0);
+        return;
+    }
+    let refused: Vec<String> = match draft.incident.passed_over.as_slice() {
+        [(_, why)] => vec![why.clone()],
+        all => all.iter().map(|(procedure, why)| format!("`{procedure}`: {why}")).collect(),
+    };
+    draft.page(Reason::Preflight, Moment::Paged, &format!("preflight: {}; nothing was done", refused.join(", ")), true);
 }
 
 fn words(problem: &PreflightFinding) -> String {
@@ -72,19 +84,23 @@ pub(super) fn write(draft: &mut Draft<'_>) {
             note: text,
         });
     }
-    draft.effect(Effect::Apply { plan: Box::new(plan), step: 0, guard });
+    draft.effect(Effect::Apply { number: draft.incident.begun, plan: Box::new(plan), step: 0, guard });
 }
 
-/// The write was answered.
-pub(super) fn applied(draft: &mut Draft<'_>, applied: Applied) {
+/// The write of that number was answered.
+pub(super) fn applied(draft: &mut Draft<'_>, number: u64, applied: Applied) {
     let made = matches!(applied, Applied::Done { .. } | Applied::Already { ours: true, .. });
     let (step, since) = match draft.incident.phase {
+        Phase::Executing { .. } if number != draft.incident.begun => {
+            answered_late(draft, made);
+            return;
+        }
         Phase::Executing { step, since, .. } => (step, since),
         // A write that was taken for lost was made after all: it is proven, not repeated.
         Phase::Redeciding { .. } if made && draft.incident.is_attempting() => (0, draft.now),
         _ => {
             if made {
-                made_late(draft, applied);
+                made_late(draft, applied, "the write was answered late: the rollback WAS written, and nobody proves it");
             }
             return;
         }
@@ -117,14 +133,32 @@ pub(super) fn applied(draft: &mut Draft<'_>, applied: Applied) {
     }
 }
 
+/// An earlier write of this incident is answered while a later one is under way. The later one's own answer, or its guard, says
+/// what became of it: what this one says of a refusal is not about it. Where the earlier one was made, the target is looked at.
+fn answered_late(draft: &mut Draft<'_>, made: bool) {
+    let Phase::Executing { step, since, .. } = draft.incident.phase else { return };
+    if !made {
+        draft.note("an earlier write was answered late: it was not made");
+        return;
+    }
+    draft.note("an earlier write was answered late: it was made; looking what stands there");
+    draft.enter(Phase::Executing { step, since, doubtful: true });
+    draft.ask(Purpose::Reconcile, 0);
+}
+
 /// A write that everybody was told had not been made was made: whoever has the incident must know.
-fn made_late(draft: &mut Draft<'_>, applied: Applied) {
-    let known = |applied: &Option<Applied>| matches!(applied, Some(Applied::Done { .. } | Applied::Already { .. }));
-    let over = draft.incident.attempt().is_some_and(|attempt| attempt.ended.is_some() && !known(&attempt.applied));
-    if over && draft.incident.is_open() {
-        draft.record(Event::Applied { applied });
-        let text = "the write was answered late: the rollback WAS written, and nobody proves it";
+pub(super) fn made_late(draft: &mut Draft<'_>, applied: Applied, text: &str) {
+    if !draft.incident.is_given_up() {
+        return;
+    }
+    draft.record(Event::Applied { applied });
+    if draft.incident.is_open() {
         draft.page(Reason::Unknown, Moment::Failed, text, true);
+    } else {
+        // Nobody has it any more: this message is all that there is.
+        draft.note(text);
+        let text = format!("{text}; the incident was closed before");
+        draft.tell_page(Moment::Failed, "rolled back AFTER it was given up", &text);
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::observation::Observation;
 use super::presence::Presence;
-use crate::model::{Brake, Mode, Outcome, Plan, Reason, Time};
+use crate::model::{Brake, Dependency, Mode, Outcome, Plan, Reason, Time};
 
 /// How a brake judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,9 @@ pub struct Decision {
     pub wanted: Vec<String>,
     /// What was unknown and might be known in a moment.
     pub unknown: Vec<String>,
+    /// What did not answer, where something unknown rests on it.
+    #[serde(default)]
+    pub blind_on: Option<Dependency>,
     /// Where the page or ticket goes.
     pub to: Vec<String>,
     /// Channels that are told besides.

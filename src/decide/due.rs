@@ -1,15 +1,10 @@
 //! When something is to be done for an incident or a look-up, if nothing else happens. Every phase of an open incident has a
 //! deadline, so that nothing is ever silent.
 
-use std::time::Duration;
-
 use super::book::Book;
 use super::incident::{Incident, Phase};
-use super::limits::Limits;
+use super::limits::{LOST, Limits};
 use crate::model::Time;
-
-/// An effect that did not come back after this long will not: it is bounded by less.
-pub(super) const LOST: Duration = Duration::from_secs(120);
 
 /// When an incident needs a tick.
 fn due(incident: &Incident, limits: &Limits) -> Option<Time> {
@@ -41,7 +36,8 @@ fn due(incident: &Incident, limits: &Limits) -> Option<Time> {
         Phase::Verified | Phase::Shadowed | Phase::FixForward => Some(incident.heard_at + limits.expire_after),
         Phase::Deciding { .. } | Phase::Redeciding { .. } | Phase::Verifying { .. } | Phase::Closed { .. } => None,
     };
-    earliest(unheard(incident, limits), earliest(observation, phase))
+    let page = earliest(unheard(incident, limits), unlisted(incident, limits));
+    earliest(page, earliest(observation, phase))
 }
 
 /// Whoever suspended a countdown has this long to approve or veto; then it is a page like any other.
@@ -53,6 +49,11 @@ fn suspended_until(incident: &Incident, limits: &Limits) -> Option<Time> {
 /// When a page that no channel took is sent again.
 pub(super) fn unheard(incident: &Incident, limits: &Limits) -> Option<Time> {
     Some(incident.page.as_ref()?.unheard? + limits.watch_every)
+}
+
+/// When those who got the page that this one is part of are told of this one.
+pub(super) fn unlisted(incident: &Incident, limits: &Limits) -> Option<Time> {
+    Some(incident.page.as_ref()?.unlisted_since? + limits.fold_gather)
 }
 
 fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {

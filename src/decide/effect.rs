@@ -65,6 +65,8 @@ pub enum Input {
     Prepared {
         /// Whose.
         incident: IncidentId,
+        /// The number that the effect carried.
+        number: u64,
         /// What was checked.
         report: PreflightReport,
         /// What was collected.
@@ -74,6 +76,8 @@ pub enum Input {
     Applied {
         /// Whose.
         incident: IncidentId,
+        /// The number that the effect carried.
+        number: u64,
         /// How.
         applied: Applied,
     },
@@ -81,6 +85,8 @@ pub enum Input {
     Told {
         /// Whose; absent for `blind`.
         incident: Option<IncidentId>,
+        /// All of them, where it was a page of several.
+        folded: Vec<IncidentId>,
         /// Which message.
         message: String,
         /// Whether it was a page.
@@ -121,6 +127,8 @@ pub enum Effect {
     },
     /// Dry run, references, permissions; and evidence beside it.
     Prepare {
+        /// Which preparation of the incident, so that a late answer is known for one.
+        number: u64,
         /// What is to be done.
         plan: Box<Plan>,
         /// On which generation.
@@ -128,6 +136,8 @@ pub enum Effect {
     },
     /// Write.
     Apply {
+        /// Which write of the incident, so that a late answer is known for one.
+        number: u64,
         /// What is to be done.
         plan: Box<Plan>,
         /// Which step.

@@ -1,8 +1,11 @@
 //! What befalls incidents from outside: a changed target, new policies, a restart.
 
+use std::collections::BTreeSet;
+
+use super::act;
 use super::book::Book;
 use super::draft::Draft;
-use super::effect::{Context, Effect, Step};
+use super::effect::{Context, Step};
 use super::incident::{Incident, Lane, Phase};
 use super::intake;
 use super::observation::Purpose;
@@ -26,6 +29,26 @@ pub(super) fn watched(ctx: &Context<'_>, book: &Book, now: Time, event: &WatchEv
             newer_release(&mut draft, event);
         }
     }
+    if let Some(id) = landed_late(book, event)
+        && let Some(mut draft) = Draft::of(ctx, book, now, &id, step)
+    {
+        let text = "the rollback WAS written after all, after it was given up, and nobody proves it";
+        act::made_late(&mut draft, Applied::Already { generation: 0, ours: true }, text);
+    }
+}
+
+/// The incident, open or closed, whose given-up write the watch saw: the last one that meant to put that release there.
+fn landed_late(book: &Book, event: &WatchEvent) -> Option<IncidentId> {
+    if event.gone || !event.by_us {
+        return None;
+    }
+    let intended = |incident: &Incident| {
+        let attempt = incident.attempt().filter(|attempt| !attempt.plan.steps.is_empty())?;
+        let at = attempt.last_intended_at.unwrap_or(attempt.intended_at);
+        (attempt.plan.target == event.target && attempt.plan.to.digest == event.release && at <= event.first_write).then_some(at)
+    };
+    let last = book.incidents.values().filter_map(|incident| Some((intended(incident)?, incident))).max_by_key(|(at, _)| *at);
+    last.filter(|(_, incident)| incident.is_given_up()).map(|(_, incident)| incident.id.clone())
 }
 
 /// The target is gone, or is another object of the same name.
@@ -193,19 +216,14 @@ pub(super) fn started(ctx: &Context<'_>, book: &Book, now: Time, program: String
     for key in book.pending.keys() {
         intake::look_again(ctx, book, now, key, step);
     }
+    let mut paged = BTreeSet::new();
     let ids: Vec<IncidentId> = book.open().map(|incident| incident.id.clone()).collect();
     for id in ids {
         let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
         draft.note("backout was restarted");
         tell_again(&mut draft);
         resume(&mut draft);
-        if let Some(page) = draft.incident.page.clone() {
-            let touched = !draft.incident.attempts.is_empty();
-            let to = draft.page_channels();
-            let title = super::tell::page_title(&draft.incident);
-            let message = super::tell::message(&draft, Moment::Paged, draft.page_urgency(touched), &title, &page.text, to);
-            draft.effect(Effect::Tell(Box::new(message)));
-        }
+        draft.send_page_once(&mut paged);
     }
 }
 

@@ -6,10 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
+use super::limits::LOST;
 use super::observation::Purpose;
+use super::pages::Cause;
 use crate::model::{
-    Alert, Applied, Brake, Digest, Evidence, IncidentId, Mode, Moment, Onset, Paging, Plan, PlanHash, PreflightReport, Reason,
-    TargetId, Time,
+    Alert, Applied, Brake, Dependency, Digest, Evidence, IncidentId, Mode, Moment, Onset, Paging, Plan, PlanHash,
+    PreflightReport, Reason, TargetId, Time,
 };
 
 /// Which hands an incident has.
@@ -177,6 +179,18 @@ pub struct Page {
     /// The brake that holds, where one does.
     #[serde(default)]
     pub brake: Option<Brake>,
+    /// What others may be paged about too.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+    /// The incident whose page this one is part of.
+    #[serde(default)]
+    pub folded_into: Option<IncidentId>,
+    /// Since when it is part of that page and in no message of it.
+    #[serde(default)]
+    pub unlisted_since: Option<Time>,
+    /// When it was opened for this cause.
+    #[serde(default)]
+    pub opened_at: Option<Time>,
     /// What the page says.
     pub text: String,
     /// Whether it is announced only (in shadow, or beside the alert's own route): nobody is woken, nobody reminded.
@@ -191,6 +205,13 @@ pub struct Page {
     pub count: u32,
 }
 
+impl Page {
+    /// What the page of this incident is called in every channel: itself, or the incident that it folded into.
+    pub fn key<'a>(&'a self, own: &'a IncidentId) -> &'a IncidentId {
+        self.folded_into.as_ref().unwrap_or(own)
+    }
+}
+
 /// One attempt to go back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -201,6 +222,9 @@ pub struct Attempt {
     /// How many times the write was begun: again after it was certain that nothing was written.
     #[serde(default)]
     pub intents: u32,
+    /// When it was last begun.
+    #[serde(default)]
+    pub last_intended_at: Option<Time>,
     /// What the write's answer was, once there is one.
     pub applied: Option<Applied>,
     /// When the rollout was seen complete.
@@ -263,10 +287,16 @@ pub struct Incident {
     pub target: Option<TargetId>,
     /// What was looked for; why it was not found.
     pub unresolved: Option<String>,
+    /// What did not answer when the target was looked for.
+    #[serde(default)]
+    pub blind_on: Option<Dependency>,
     /// The release that ran at the onset.
     pub release: Option<Digest>,
     /// When the first receipt was committed.
     pub opened_at: Time,
+    /// When its target and the onset were found, or given up: this took its part of the patience with what is unknown.
+    #[serde(default)]
+    pub located_at: Option<Time>,
     /// Every alert of it, by occurrence.
     pub members: BTreeMap<String, Member>,
     /// Where it stands.
@@ -289,6 +319,9 @@ pub struct Incident {
     pub evidence: Option<Evidence>,
     /// Every attempt, in order.
     pub attempts: Vec<Attempt>,
+    /// Levels that preflight refused, with nothing touched: the procedure, and why.
+    #[serde(default)]
+    pub passed_over: Vec<(String, String)>,
     /// The open page.
     pub page: Option<Page>,
     /// Who has it.
@@ -305,6 +338,9 @@ pub struct Incident {
     pub decided_at: Option<Time>,
     /// Numbers the observations and messages.
     pub next: u64,
+    /// Numbers the preparations and writes: the answer to an earlier one is late.
+    #[serde(default)]
+    pub begun: u64,
     /// What happened, for the report. Bounded.
     pub notes: Vec<Note>,
 }
@@ -337,14 +373,34 @@ impl Incident {
         self.notes.iter().any(|note| note.text.starts_with(&start) && note.text.contains(": delivered by "))
     }
 
+    /// Whether its last attempt is over and is not known to have written anything.
+    pub fn is_given_up(&self) -> bool {
+        let written = |applied: &Option<Applied>| matches!(applied, Some(Applied::Done { .. } | Applied::Already { .. }));
+        self.attempt().is_some_and(|attempt| attempt.ended.is_some() && !written(&attempt.applied))
+    }
+
     /// Whether an attempt is not over.
     pub fn is_attempting(&self) -> bool {
         self.attempt().is_some_and(|attempt| attempt.ended.is_none())
     }
 
+    /// Until when a write that was not answered may still be made; `None` when every write was answered.
+    pub fn may_land_until(&self) -> Option<Time> {
+        let attempt = self.attempt()?;
+        match attempt.applied {
+            None | Some(Applied::Doubtful { .. }) => Some(attempt.last_intended_at.unwrap_or(attempt.intended_at) + LOST),
+            Some(Applied::Done { .. } | Applied::Already { .. } | Applied::Refused { .. }) => None,
+        }
+    }
+
     /// How many procedures were tried and are over.
     pub fn tried(&self) -> usize {
         self.attempts.iter().filter(|attempt| attempt.ended.is_some()).count()
+    }
+
+    /// How many levels had their turn: tried, or passed over as unfit.
+    pub fn levels_done(&self) -> usize {
+        self.tried() + self.passed_over.len()
     }
 
     /// The release that is expected to run: what our last write put there, else the one that ran at the onset.

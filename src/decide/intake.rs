@@ -13,7 +13,8 @@ use super::transition::Event;
 use super::{ledger, tell};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{
-    Alert, AlertStatus, Digest, IncidentId, Moment, Notification, Onset, Resolution, Time, Unknown, UnknownKind, Workload,
+    Alert, AlertStatus, Dependency, Digest, IncidentId, Moment, Notification, Onset, Resolution, Time, Unknown, UnknownKind,
+    Workload,
 };
 
 /// A repeat of what was said within this time changes nothing and is not recorded again.
@@ -156,7 +157,7 @@ fn firing(
         let Err(why) = lookup else { continue };
         let onset = Onset { at: Err(Unknown::new(UnknownKind::NotObserved, "no target")), source: "none".to_owned() };
         let member = Member { alert: alert.clone(), received_at, onset, resolved_at: None, truncated };
-        open_or_join(ctx, book, now, (lane, policy), member, Err(why), step);
+        open_or_join(ctx, book, now, (lane, policy), member, Err(Missing { why, blind_on: None }), step);
     }
     if !named.is_empty() {
         // Answers are awaited for a while, then asked for again.
@@ -209,8 +210,11 @@ pub(super) fn located(
         Resolution::Unknown { .. } if patience_left => return,
         Resolution::Found { .. } if onset_unknown && patience_left => return,
         Resolution::Found { workload } => Ok(workload),
-        Resolution::Unresolved { why } => Err(why),
-        Resolution::Unknown { why } => Err(format!("the cluster could not be asked: {why}")),
+        Resolution::Unresolved { why } => Err(Missing { why, blind_on: None }),
+        Resolution::Unknown { why } => {
+            let blind_on = unreachable(&why).then_some(Dependency::Cluster);
+            Err(Missing { why: format!("the cluster could not be asked: {why}"), blind_on })
+        }
     };
     let mut rest = pending.clone();
     let (lane, policy, _) = rest.wanted.remove(position);
@@ -245,7 +249,7 @@ pub(super) fn look_again(ctx: &Context<'_>, book: &Book, now: Time, occurrence: 
                 resolved_at: None,
                 truncated: pending.truncated,
             };
-            let target = Err("looking for it did not come back".to_owned());
+            let target = Err(Missing { why: "looking for it did not come back".to_owned(), blind_on: None });
             open_or_join(ctx, book, now, (lane.clone(), policy.clone()), member, target, step);
         }
         return;
@@ -264,13 +268,20 @@ pub(super) fn look_again(ctx: &Context<'_>, book: &Book, now: Time, occurrence: 
     step.records.push(Stamped { at: now, record: Record::Pending { pending: Box::new(again) } });
 }
 
+/// No target.
+struct Missing {
+    why: String,
+    /// What did not answer, if that is why.
+    blind_on: Option<Dependency>,
+}
+
 fn open_or_join(
     ctx: &Context<'_>,
     book: &Book,
     now: Time,
     (lane, policy): (Lane, String),
     member: Member,
-    target: Result<Box<Workload>, String>,
+    target: Result<Box<Workload>, Missing>,
     step: &mut Step,
 ) {
     let release = target.as_ref().ok().map(|workload| release_at_onset(book, workload, &member.onset, now));
@@ -327,15 +338,16 @@ fn new_incident(
     now: Time,
     (lane, policy): (Lane, String),
     member: Member,
-    (target, release): (Result<Box<Workload>, String>, Option<Digest>),
+    (target, release): (Result<Box<Workload>, Missing>, Option<Digest>),
 ) -> Incident {
     let settle = ctx.policies.get(&policy).map(|policy| policy.settle).unwrap_or_default();
     let occurrence = member.alert.occurrence().to_string();
     let digest = release.as_ref().map_or("", |release| release.0.as_str());
-    let (target, unresolved) = match target {
+    let (target, missing) = match target {
         Ok(workload) => (Some(workload.id), None),
-        Err(why) => (None, Some(why)),
+        Err(missing) => (None, Some(missing)),
     };
+    let (unresolved, blind_on) = missing.map_or((None, None), |missing| (Some(missing.why), missing.blind_on));
     let name = target.as_ref().map_or_else(String::new, |target| format!("{target} {}", target.uid));
     let key = lane.key();
     let mut id = IncidentId::derive(&[&key, &policy, &name, digest, &occurrence]);
@@ -352,8 +364,10 @@ fn new_incident(
         policy,
         target,
         unresolved,
+        blind_on,
         release,
         opened_at: member.received_at,
+        located_at: Some(now),
         phase: Phase::Settling { until: member.received_at + settle },
         heard_at: now,
         members: BTreeMap::from([(occurrence, member)]),
@@ -366,6 +380,7 @@ fn new_incident(
         preflight: None,
         evidence: None,
         attempts: Vec::new(),
+        passed_over: Vec::new(),
         page: None,
         acknowledged: None,
         vetoed: None,
@@ -373,6 +388,7 @@ fn new_incident(
         change_landed_at: None,
         decided_at: None,
         next: 0,
+        begun: 0,
         notes: Vec::new(),
     }
 }

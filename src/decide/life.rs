@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::decision::Decision;
 use super::draft::Draft;
-use super::due::{LOST, unheard};
+use super::due::{unheard, unlisted};
 use super::effect::Effect;
 use super::incident::{Incident, Phase};
-use super::limits::backoff;
+use super::limits::{LOST, backoff};
 use super::observation::{Observation, Purpose};
+use super::pages::page_channels;
 use super::presence::Presence;
 use super::transition::Event;
 use super::verdict;
@@ -37,7 +38,8 @@ pub(super) fn tick(draft: &mut Draft<'_>) {
         draft.ask(retry.purpose, retry.tries);
         return;
     }
-    if unheard(&draft.incident, draft.ctx.limits).is_some_and(|at| now >= at) {
+    let page_due = [unheard(&draft.incident, draft.ctx.limits), unlisted(&draft.incident, draft.ctx.limits)];
+    if page_due.into_iter().flatten().any(|at| now >= at) {
         draft.page_again();
         return;
     }
@@ -136,11 +138,19 @@ fn judge(draft: &mut Draft<'_>, purpose: Purpose, tries: u32, observation: &Obse
     // Facts that were asked for and did not come back are unknown like those that came back so.
     let unknown = !decision.unknown.is_empty() || !decision.wanted.is_empty();
     let unsure = decision.outcome != Outcome::Rollback && unknown;
-    if unsure && patience(tries) < draft.ctx.limits.patience {
+    let spent = if purpose == Purpose::Decide { spent_on_locating(draft) } else { Duration::ZERO };
+    if unsure && (tries == 0 || patience(tries) + spent < draft.ctx.limits.patience) {
         draft.ask_in(purpose, backoff(tries), tries + 1);
         return None;
     }
     Some(decision)
+}
+
+/// What the look-up of target and onset took of the patience before the first verdict: what is unknown is waited for once.
+fn spent_on_locating(draft: &Draft<'_>) -> Duration {
+    let settle = draft.ctx.policies.get(&draft.incident.policy).map(|policy| policy.settle).unwrap_or_default();
+    let located = draft.incident.located_at.filter(|_| draft.incident.decided_at.is_none());
+    located.map_or(Duration::ZERO, |at| at.since(draft.incident.opened_at + settle).min(draft.ctx.limits.patience))
 }
 
 /// How long has been waited after so many tries.
@@ -176,8 +186,13 @@ fn conclude(draft: &mut Draft<'_>, decision: Decision) {
     }
     match outcome {
         Outcome::Page if draft.incident.tried() > 0 => {
-            let text = format!("level {} did not help; then: {summary}", draft.incident.tried());
+            let text = format!("level {} did not help; then: {summary}", draft.incident.levels_done());
             draft.page(Reason::Ineffective, Moment::Ineffective, &text, true);
+        }
+        Outcome::Page if !draft.incident.passed_over.is_empty() => {
+            let unfit = draft.incident.passed_over.iter().map(|(procedure, why)| format!("`{procedure}` was unfit ({why})"));
+            let text = format!("{}; then: {summary}", unfit.collect::<Vec<_>>().join(", "));
+            draft.page(reason, Moment::Paged, &text, true);
         }
         Outcome::Page => draft.page(reason, Moment::Paged, &summary, false),
         Outcome::FixForward => fix_forward(draft),
@@ -225,14 +240,21 @@ fn wait_for_veto(draft: &mut Draft<'_>, summary: &str) {
             if draft.incident.critical() {
                 // For a critical alert the request is a page: somebody must look now.
                 let announced = draft.page_urgency(true) != Urgency::Page;
-                draft.record(Event::Paged { reason: Reason::Rule, brake: None, announced, text: summary.to_owned() });
+                draft.record(Event::Paged {
+                    reason: Reason::Rule,
+                    brake: None,
+                    cause: None,
+                    folded_into: None,
+                    announced,
+                    text: summary.to_owned(),
+                });
                 let message = super::tell::message(
                     draft,
                     Moment::Decided,
                     draft.page_urgency(true),
                     &title,
                     summary,
-                    draft.page_channels(),
+                    page_channels(draft.ctx, &draft.incident),
                 );
                 draft.effect(Effect::Tell(Box::new(message)));
             } else {
@@ -317,7 +339,7 @@ pub(super) fn prepare(draft: &mut Draft<'_>) {
         _ => draft.now,
     };
     draft.enter(Phase::Preparing { since });
-    draft.effect(Effect::Prepare { plan: Box::new(plan), guard });
+    draft.effect(Effect::Prepare { number: draft.incident.begun, plan: Box::new(plan), guard });
 }
 
 /// The generation that the last decision saw.
@@ -337,6 +359,9 @@ fn redecided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
         return;
     }
     let Some(decision) = judge(draft, Purpose::Redecide, tries, observation) else { return };
+    if decision.presence == Presence::Resolved && may_still_land(draft) {
+        return;
+    }
     if !same_verdict(draft, &decision) {
         draft.end_attempt(Reason::Redecided);
         stand_down(draft, decision);
@@ -347,6 +372,15 @@ fn redecided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
         None => super::act::write(draft),
         Some(problem) => super::act::not_fit(draft, &problem),
     }
+}
+
+/// It recovered, but a write of ours was never answered: as long as an API server may still carry it out, the incident stays open
+/// and the target is looked at, so that a rollback is never made behind everybody's back.
+fn may_still_land(draft: &mut Draft<'_>) -> bool {
+    let Some(until) = draft.incident.may_land_until().filter(|until| draft.now < *until) else { return false };
+    draft.note_once("the alerts are over, but a write was not answered and may still be made: looking before it is closed");
+    draft.ask_in(Purpose::Redecide, backoff(u32::MAX).min(until.since(draft.now)), 0);
+    true
 }
 
 /// Whether the release of an attempt that is not over runs already.
@@ -444,7 +478,7 @@ pub(super) fn has_next_level(draft: &Draft<'_>) -> bool {
     let Some(rule) = decided_by.and_then(|trail| policy.decide.iter().find(|rule| rule.name == trail.rule)) else { return false };
     match &rule.verdict {
         VerdictRule::Rollback { levels } => {
-            let next = levels.get(draft.incident.tried()).and_then(|name| draft.ctx.policies.procedures.get(name));
+            let next = levels.get(draft.incident.levels_done()).and_then(|name| draft.ctx.policies.procedures.get(name));
             next.is_some_and(|procedure| procedure.steps.contains(&ProcedureStep::Undo))
         }
         _ => false,

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 /// A veto holds the target for this long at least. Not a setting: folding an old journal must give the same book.
 pub const VETO: Duration = Duration::from_secs(4 * 60 * 60);
 
+/// What did not come back after this long will not: every effect is bounded by less, and so is a request inside an API server
+/// (`--request-timeout`, one minute unless it is changed).
+pub const LOST: Duration = Duration::from_secs(120);
+
 /// Times and bounds of the incident's life. See `docs/` for what each means to a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -26,6 +30,10 @@ pub struct Limits {
     pub verify_every: Duration,
     /// A page that nobody acknowledged is sent again after this.
     pub remind_every: Duration,
+    /// A page joins one with the same cause that was opened less than this ago.
+    pub fold_within: Duration,
+    /// Pages that joined another one are listed in its next message after this.
+    pub fold_gather: Duration,
     /// The tail where neither Prometheus nor the policy says.
     pub tail: Duration,
     /// The live read of the target may be this old.
@@ -46,6 +54,8 @@ impl Default for Limits {
             watch_every: minutes(1),
             verify_every: Duration::from_secs(5),
             remind_every: minutes(30),
+            fold_within: minutes(2),
+            fold_gather: Duration::from_secs(15),
             tail: minutes(10),
             target_age: Duration::from_secs(30),
             forget_after: minutes(7 * 24 * 60),

@@ -17,6 +17,7 @@ pub mod limits;
 mod locate;
 pub mod observation;
 pub mod operate;
+pub mod pages;
 mod plan;
 pub mod presence;
 mod proof;

@@ -175,6 +175,7 @@ fn veto(draft: &mut Draft<'_>, by: String, why: String) {
 fn acknowledge(draft: &mut Draft<'_>, by: String) {
     draft.note(format!("{by} has it"));
     draft.record(Event::Acknowledged { by: by.clone() });
+    draft.acknowledge_folded(&by);
     if let Phase::Countdown { until: Some(_) } = draft.incident.phase {
         draft.enter(Phase::Countdown { until: None });
         let title = format!("NOT rolling back, {by} has it: {}", super::tell::subject(&draft.incident));

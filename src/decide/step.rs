@@ -26,13 +26,17 @@ pub fn step(ctx: &Context<'_>, book: &Book, input: Input, now: Time) -> Step {
         Input::Observed { incident, id, observation } => {
             with(ctx, book, now, &incident, &mut step, |draft| life::observed(draft, id, &observation));
         }
-        Input::Prepared { incident, report, evidence } => {
-            with(ctx, book, now, &incident, &mut step, |draft| act::prepared(draft, report, *evidence));
+        Input::Prepared { incident, number, report, evidence } => {
+            with(ctx, book, now, &incident, &mut step, |draft| act::prepared(draft, number, report, *evidence));
         }
-        Input::Applied { incident, applied } => {
-            with(ctx, book, now, &incident, &mut step, |draft| act::applied(draft, applied));
+        Input::Applied { incident, number, applied } => {
+            with(ctx, book, now, &incident, &mut step, |draft| act::applied(draft, number, applied));
         }
-        Input::Told { incident: Some(incident), message, page, delivery } => {
+        Input::Told { incident: Some(incident), folded, message, page, delivery } => {
+            for other in folded.iter().filter(|id| **id != incident) {
+                let event = Event::Told { message: message.clone(), delivery: delivery.clone(), page };
+                with(ctx, book, now, other, &mut step, |draft| draft.record(event));
+            }
             with(ctx, book, now, &incident, &mut step, |draft| {
                 let lost = page && delivery.delivered.is_empty();
                 draft.record(Event::Told { message, delivery, page });

@@ -2,6 +2,7 @@
 
 use super::draft::Draft;
 use super::incident::{Incident, Phase};
+use super::pages::Cause;
 use crate::model::{Message, Moment, Reason, Urgency};
 
 /// `checkout-release: deployment/shop/checkout`, for titles.
@@ -43,6 +44,27 @@ pub(super) fn page_title(incident: &Incident) -> String {
     format!("{what}: {}", subject(incident))
 }
 
+/// The title of a page of several incidents.
+pub(super) fn folded_title(incidents: &[&Incident]) -> String {
+    let count = incidents.len();
+    match incidents.first().and_then(|first| first.page.as_ref()?.cause) {
+        Some(Cause::Brake(brake)) => format!("NOT rolled back, {brake} holds: {count} incidents"),
+        Some(Cause::Dependency(dependency)) => format!("cannot decide, {dependency} does not answer: {count} incidents"),
+        None => format!("a human is needed: {count} incidents"),
+    }
+}
+
+/// The text of a page of several incidents: what is said of the first, then each with its target and its policy.
+pub(super) fn folded_text(incidents: &[&Incident]) -> String {
+    let first = incidents.first().and_then(|first| first.page.as_ref()).map_or("", |page| page.text.as_str());
+    let mut lines =
+        vec![first.to_owned(), String::new(), "they have the same cause, and this is the page of all of them:".to_owned()];
+    lines.extend(incidents.iter().map(|incident| format!("- {} {}", incident.id, subject(incident))));
+    lines.push(String::new());
+    lines.push("why:     backout report INCIDENT".to_owned());
+    lines.join("\n")
+}
+
 /// A message of this incident, with an id of its own.
 pub(super) fn message(draft: &Draft<'_>, moment: Moment, urgency: Urgency, title: &str, text: &str, to: Vec<String>) -> Message {
     let incident = &draft.incident;
@@ -51,6 +73,7 @@ pub(super) fn message(draft: &Draft<'_>, moment: Moment, urgency: Urgency, title
     Message {
         id: format!("{}-{}-{number}", incident.id, moment.as_str()),
         incident: Some(incident.id.clone()),
+        folded: Vec::new(),
         moment,
         urgency,
         severity: if incident.critical() { "critical".to_owned() } else { "warning".to_owned() },

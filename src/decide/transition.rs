@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::decision::Decision;
 use super::incident::{Approval, Asked, Attempt, Incident, Member, Note, Page, Phase, Retry};
 use super::observation::Purpose;
+use super::pages::Cause;
 use crate::model::{Applied, Brake, Delivery, Evidence, IncidentId, Occurrence, Paging, Plan, PreflightReport, Reason, Time};
 
 /// What can happen to an incident. Recorded, and folded again at recovery.
@@ -101,6 +102,13 @@ pub enum Event {
         /// The end of the tail, once known.
         tail_until: Option<Time>,
     },
+    /// Preflight refused a level, with nothing touched: the next one's turn.
+    PassedOver {
+        /// Its procedure.
+        procedure: String,
+        /// What was in the way.
+        why: String,
+    },
     /// The attempt is over.
     AttemptEnded {
         /// How.
@@ -113,11 +121,24 @@ pub enum Event {
         /// The brake that holds, where one does.
         #[serde(default)]
         brake: Option<Brake>,
+        /// What others may be paged about too.
+        #[serde(default)]
+        cause: Option<Cause>,
+        /// The incident whose page this one is part of: no message of its own is sent.
+        #[serde(default)]
+        folded_into: Option<IncidentId>,
         /// Whether it is announced only.
         #[serde(default)]
         announced: bool,
         /// What it says.
         text: String,
+    },
+    /// The page is in a message that is being sent, of its own or of the page that it is part of.
+    Listed,
+    /// The page is part of another one now, or of none any more.
+    Folded {
+        /// The incident whose page it is part of.
+        into: Option<IncidentId>,
     },
     /// A person has it.
     Acknowledged {
@@ -215,23 +236,18 @@ impl Incident {
             Event::Intended | Event::Applied { .. } | Event::Checked { .. } | Event::AttemptEnded { .. } => {
                 self.advance_attempt(event, at)?;
             }
-            Event::Paged { reason, brake, announced, text } => {
-                // A page about something else was not acknowledged yet by whoever acknowledged the one before.
-                if self.page.as_ref().is_some_and(|page| page.reason != *reason) {
-                    self.acknowledged = None;
+            Event::Paged { .. } => self.paged(event, at),
+            Event::Listed => {
+                if let Some(page) = &mut self.page {
+                    (page.sent_at, page.unlisted_since, page.unheard) = (at, None, None);
                 }
-                let count = self.page.as_ref().map_or(0, |page| page.count) + 1;
-                self.page = Some(Page {
-                    reason: *reason,
-                    brake: *brake,
-                    text: text.clone(),
-                    announced: *announced,
-                    unheard: None,
-                    sent_at: at,
-                    count,
-                });
-                self.next += 1;
             }
+            Event::Folded { into } => {
+                if let Some(page) = &mut self.page {
+                    page.folded_into.clone_from(into);
+                }
+            }
+            Event::PassedOver { procedure, why } => self.passed_over.push((procedure.clone(), why.clone())),
             Event::Acknowledged { by } => self.acknowledged = Some((at, by.clone())),
             Event::Vetoed { by, why } => self.vetoed = Some((at, by.clone(), why.clone())),
             Event::Quiet { quiet } => {
@@ -279,6 +295,9 @@ impl Incident {
         if !possible {
             return Err(self.illegal(to.as_str()));
         }
+        if let Phase::Preparing { .. } = to {
+            self.begun += 1;
+        }
         self.phase = to.clone();
         self.asked = None;
         self.retry = None;
@@ -294,6 +313,7 @@ impl Incident {
                     plan,
                     intended_at: at,
                     intents: 0,
+                    last_intended_at: None,
                     applied: None,
                     rolled_back_at: None,
                     holds_since: None,
@@ -302,8 +322,10 @@ impl Incident {
                     ended: None,
                 });
             }
+            self.begun += 1;
             if let Some(attempt) = self.attempts.last_mut() {
                 attempt.intents = attempt.intents.saturating_add(1);
+                attempt.last_intended_at = Some(at);
                 attempt.applied = None;
             }
             return Ok(());
@@ -324,6 +346,30 @@ impl Incident {
             _ => {}
         }
         Ok(())
+    }
+
+    fn paged(&mut self, event: &Event, at: Time) {
+        let Event::Paged { reason, brake, cause, folded_into, announced, text } = event else { return };
+        // A page about something else was not acknowledged yet by whoever acknowledged the one before.
+        if self.page.as_ref().is_some_and(|page| page.reason != *reason) {
+            self.acknowledged = None;
+        }
+        let same = self.page.as_ref().filter(|page| page.cause == *cause && page.folded_into == *folded_into);
+        let (opened_at, unlisted_since) = same.map_or((None, None), |page| (page.opened_at, page.unlisted_since));
+        self.page = Some(Page {
+            reason: *reason,
+            brake: *brake,
+            cause: *cause,
+            folded_into: folded_into.clone(),
+            unlisted_since: folded_into.as_ref().map(|_| unlisted_since.unwrap_or(at)),
+            opened_at: opened_at.or(Some(at)),
+            text: text.clone(),
+            announced: *announced,
+            unheard: None,
+            sent_at: at,
+            count: self.page.as_ref().map_or(0, |page| page.count) + 1,
+        });
+        self.next += 1;
     }
 
     fn told(&mut self, message: &str, delivery: &Delivery, page: bool, at: Time) {

@@ -2,17 +2,17 @@
 
 use super::book::Book;
 use super::brakes::{self, Scene};
-use super::decision::{Decision, Grip, RuleTrail, Truth};
+use super::decision::{Decision, Grip, Judgement, RuleTrail, Truth};
 use super::effect::Context;
 use super::incident::Incident;
 use super::observation::Observation;
 use super::plan;
 use super::presence::Presence;
 use super::scope::{IncidentScope, NOT_OBSERVED};
-use crate::model::{Brake, Mode, Outcome, Reason, Resolution, Time, UnknownKind};
+use crate::model::{Brake, Dependency, Level, Mode, Outcome, Reason, Resolution, Time, Unknown, UnknownKind};
 use crate::policy::expr::Tri;
 use crate::policy::matcher;
-use crate::policy::types::{Condition, Policy, Rule, VerdictRule};
+use crate::policy::types::{Condition, Policy, Procedure, Rule, VerdictRule};
 
 /// Decides what is to become of an incident, by what was observed.
 pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: &Observation, now: Time) -> Decision {
@@ -30,6 +30,7 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
         return decision;
     }
     decision.unknown = transient(observation, &decision.presence);
+    decision.blind_on = silent(observation, &decision.presence);
     let judge = Judge { ctx, book, incident, policy, observation, now };
     let mut read = Vec::new();
     let deciding = judge.walk(&mut decision, &mut read);
@@ -72,6 +73,7 @@ fn blank(ctx: &Context<'_>, incident: &Incident, observation: &Observation, pres
         plan: None,
         wanted: Vec::new(),
         unknown: Vec::new(),
+        blind_on: None,
         to: Vec::new(),
         tell: Vec::new(),
         change_landed_at: None,
@@ -98,6 +100,25 @@ fn transient(observation: &Observation, presence: &Presence) -> Vec<String> {
         }
     }
     unknown
+}
+
+/// Which dependency did not answer: the first of those that more rests on.
+fn silent(observation: &Observation, presence: &Presence) -> Option<Dependency> {
+    let mute = |why: &Unknown| why.kind == UnknownKind::Unreachable;
+    if let Some(Resolution::Unknown { why }) = &observation.workload
+        && mute(why)
+    {
+        return Some(Dependency::Cluster);
+    }
+    let facts = observation.values.values().flat_map(|answer| std::iter::once(&answer.value).chain(&answer.floor));
+    let mut unseen = facts.filter_map(|fact| fact.value.as_ref().err());
+    let unsure = matches!(presence, Presence::Unknown(_));
+    let evaluated = observation.alerts.evaluated_at.value.as_ref().err().filter(|_| unsure);
+    if unseen.any(mute) || evaluated.is_some_and(mute) {
+        return Some(Dependency::Prometheus);
+    }
+    let mut peers = observation.alerts.peers.iter().filter_map(|peer| peer.value.as_ref().err());
+    (unsure && peers.any(mute)).then_some(Dependency::Alertmanager)
 }
 
 struct Judge<'a> {
@@ -195,13 +216,28 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Takes the first level that had no turn yet; one for which no release is fit gives way to the next.
     fn roll_back(&self, rule: &Rule, levels: &[String], read: &[String], decision: &mut Decision) {
-        let tried = self.incident.tried();
-        let Some(procedure) = levels.get(tried).and_then(|name| self.ctx.policies.procedures.get(name)) else {
-            decision.reason = Reason::Ineffective;
-            decision.summary = format!("rule `{}` says rollback, and all {tried} levels were tried", rule.name);
-            return;
-        };
+        let done = self.incident.levels_done();
+        let mut unfit = Vec::new();
+        for (index, name) in levels.iter().enumerate().skip(done) {
+            let Some(procedure) = self.ctx.policies.procedures.get(name) else { continue };
+            let level = Level { number: number(index + 1), of: number(levels.len()) };
+            self.judge_level(rule, (procedure, level), read, decision);
+            match only_unfit(decision) {
+                Some(why) if index + 1 < levels.len() => unfit.push(format!("`{name}` is unfit ({why})")),
+                _ => {
+                    unfit.push(std::mem::take(&mut decision.summary));
+                    decision.summary = unfit.join("; ");
+                    return;
+                }
+            }
+        }
+        decision.reason = Reason::Ineffective;
+        decision.summary = format!("rule `{}` says rollback, and all {done} levels had their turn", rule.name);
+    }
+
+    fn judge_level(&self, rule: &Rule, (procedure, level): (&Procedure, Level), read: &[String], decision: &mut Decision) {
         decision.mode = [rule.mode, procedure.mode].into_iter().flatten().fold(self.policy.mode, Mode::min);
         if self.ctx.cluster.is_none() || self.incident.lane.is_shadow() {
             // Without the cluster's name an alert of another cluster could not be told from ours. A lane in shadow stays in it
@@ -222,7 +258,6 @@ impl<'a> Judge<'a> {
             limits: self.ctx.limits,
             now: self.now,
         };
-        let level = crate::model::Level { number: number(tried + 1), of: number(levels.len()) };
         decision.plan = plan::build(self.ctx, &scene, procedure, level);
         // A person's overrides belong to the plan that was approved, and to no other.
         let hash = decision.plan.as_ref().map(crate::model::Plan::hash);
@@ -231,6 +266,7 @@ impl<'a> Judge<'a> {
         }
         decision.brakes = brakes::judge_all(&scene);
         decision.change_landed_at = self.change_landed(&scene);
+        (decision.outcome, decision.reason, decision.brake) = (Outcome::Page, Reason::Rule, None);
         let holding = decision.brakes.iter().find(|judgement| judgement.holds());
         match (holding, &decision.plan) {
             (Some(judgement), _) => {
@@ -262,6 +298,15 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// Why no release is fit, where that alone is in the way and is known.
+fn only_unfit(decision: &Decision) -> Option<&str> {
+    let mut holding = decision.brakes.iter().filter(|judgement| judgement.holds());
+    match (holding.next(), holding.next()) {
+        (Some(Judgement { brake: Brake::FitTarget, grip: Grip::Held, because, .. }), None) => Some(because),
+        _ => None,
+    }
+}
+
 fn truth(tri: &Tri) -> Truth {
     match tri {
         Tri::True => Truth::True,
@@ -270,7 +315,7 @@ fn truth(tri: &Tri) -> Truth {
     }
 }
 
-fn named(judgement: &super::decision::Judgement) -> String {
+fn named(judgement: &Judgement) -> String {
     format!("`{}`", judgement.brake)
 }
 

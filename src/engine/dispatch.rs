@@ -93,19 +93,20 @@ impl Hands {
                 let observation = Box::new(self.observe(*request).await);
                 Some(Input::Observed { incident, id, observation })
             }
-            Effect::Prepare { plan, guard } => {
+            Effect::Prepare { number, plan, guard } => {
                 let incident = plan.incident.clone();
                 let (report, evidence) = self.prepare(*plan, guard).await;
-                Some(Input::Prepared { incident, report, evidence: Box::new(evidence) })
+                Some(Input::Prepared { incident, number, report, evidence: Box::new(evidence) })
             }
-            Effect::Apply { plan, step, guard } => {
+            Effect::Apply { number, plan, step, guard } => {
                 let incident = plan.incident.clone();
-                Some(Input::Applied { incident, applied: self.apply(*plan, step, guard).await })
+                Some(Input::Applied { incident, number, applied: self.apply(*plan, step, guard).await })
             }
             Effect::Tell(message) => {
-                let (incident, id, page) = (message.incident.clone(), message.id.clone(), message.urgency == Urgency::Page);
+                let page = message.urgency == Urgency::Page;
+                let (incident, folded, id) = (message.incident.clone(), message.folded.clone(), message.id.clone());
                 let delivery = self.notifier.deliver(*message).await;
-                Some(Input::Told { incident, message: id, page, delivery })
+                Some(Input::Told { incident, folded, message: id, page, delivery })
             }
             Effect::ClosePage(incident) => {
                 self.notifier.close_page(incident).await;

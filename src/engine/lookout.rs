@@ -86,6 +86,7 @@ fn blind(now: Time, since: Time, why: &str) -> Message {
     Message {
         id: format!("blind-{}", now.millis()),
         incident: None,
+        folded: Vec::new(),
         moment: Moment::Blind,
         urgency: Urgency::Page,
         severity: "critical".to_owned(),

@@ -86,6 +86,16 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// The incident that it is about, where it is about one.
+    pub fn incident(&self) -> Option<&IncidentId> {
+        match self {
+            Self::Incident { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+}
+
 /// A row's records, with the time that they carry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stamped {

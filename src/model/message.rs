@@ -69,6 +69,9 @@ pub struct Message {
     pub id: String,
     /// The incident; absent only for `blind`.
     pub incident: Option<IncidentId>,
+    /// Every incident that it is about, where it is a page of several; else empty. `incident` is then the one whose key the page has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folded: Vec<IncidentId>,
     /// When in its life.
     pub moment: Moment,
     /// What is asked of the reader.

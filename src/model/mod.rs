@@ -23,6 +23,6 @@ pub use observed::{
 };
 pub use operation::{Operation, PauseScope};
 pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, Query, ReleaseRef, VerifyPlan};
-pub use reason::{Brake, Mode, Outcome, Paging, Reason};
+pub use reason::{Brake, Dependency, Mode, Outcome, Paging, Reason};
 pub use target::{Lookup, Owner, Strategy, TargetId, TargetRef, WorkloadKind};
 pub use time::Time;

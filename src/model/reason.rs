@@ -118,6 +118,18 @@ named! {
 }
 
 named! {
+    /// What decisions need to see, and may not reach.
+    Dependency {
+        /// The Kubernetes API server.
+        Cluster = "cluster",
+        /// Prometheus.
+        Prometheus = "prometheus",
+        /// An Alertmanager peer.
+        Alertmanager = "alertmanager",
+    }
+}
+
+named! {
     /// Why an incident stands where it does, apart from brakes.
     Reason {
         /// A rule said so.

@@ -171,6 +171,7 @@ fn message(urgency: Urgency) -> Message {
     Message {
         id: "i0123456789ab/paged/1".to_owned(),
         incident: Some(IncidentId("i0123456789ab".to_owned())),
+        folded: Vec::new(),
         moment: Moment::Paged,
         urgency,
         severity: "critical".to_owned(),

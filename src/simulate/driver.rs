@@ -15,7 +15,7 @@ use crate::decide::transition::Event;
 use crate::decide::{operate, step, wake_at};
 use crate::journal::receipt::Receipt;
 use crate::journal::record::{self, Record, Stamped};
-use crate::model::{Applied, IncidentId, Operation, Source, Time, Urgency};
+use crate::model::{Applied, IncidentId, Message, Operation, Source, Time, Urgency};
 use crate::policy::types::Policies;
 use crate::ports::RowKind;
 
@@ -212,9 +212,9 @@ impl Driver {
             Due::Answer(input) => self.input(*input),
             Due::Effect(effect) => self.carry_out(effect),
             Due::Write(effect) => {
-                if let Effect::Apply { plan, step, guard } = effect {
+                if let Effect::Apply { number, plan, step, guard } = effect {
                     let applied = self.world.apply(&plan, step, &guard, self.now);
-                    let input = Input::Applied { incident: plan.incident.clone(), applied };
+                    let input = Input::Applied { incident: plan.incident.clone(), number, applied };
                     self.answer(self.latency.write / 2, input);
                 }
             }
@@ -363,16 +363,17 @@ impl Driver {
                 let observation = Box::new(self.observe(&request));
                 self.input(Input::Observed { incident, id, observation });
             }
-            Effect::Prepare { plan, guard } => {
+            Effect::Prepare { number, plan, guard } => {
                 let report = self.world.preflight(&plan, &guard, now);
                 let evidence = Box::new(self.world.evidence(&plan, now));
-                self.input(Input::Prepared { incident: plan.incident.clone(), report, evidence });
+                self.input(Input::Prepared { incident: plan.incident.clone(), number, report, evidence });
             }
             Effect::Tell(message) => {
                 let delivery = self.world.deliver(&message, now);
                 self.transcript.message(now, &message, &delivery);
                 let page = message.urgency == Urgency::Page;
-                self.input(Input::Told { incident: message.incident.clone(), message: message.id.clone(), page, delivery });
+                let Message { incident, folded, id, .. } = *message;
+                self.input(Input::Told { incident, folded, message: id, page, delivery });
             }
             Effect::ClosePage(incident) => {
                 let open = self.world.close_page(&incident);

@@ -213,8 +213,10 @@ fn incident(target: &TargetId, now: Time) -> Incident {
         paging: None,
         target: Some(target.clone()),
         unresolved: None,
+        blind_on: None,
         release: Some(digest("b")),
         opened_at: now - minutes(8),
+        located_at: None,
         members: BTreeMap::from([(key, member)]),
         phase: Phase::Deciding { since: now },
         asked: None,
@@ -226,6 +228,7 @@ fn incident(target: &TargetId, now: Time) -> Incident {
         preflight: None,
         evidence: None,
         attempts: Vec::new(),
+        passed_over: Vec::new(),
         page: None,
         acknowledged: None,
         vetoed: None,
@@ -234,6 +237,7 @@ fn incident(target: &TargetId, now: Time) -> Incident {
         change_landed_at: None,
         decided_at: None,
         next: 0,
+        begun: 0,
         notes: Vec::new(),
     }
 }

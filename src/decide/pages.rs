@@ -1,0 +1,242 @@
+//! Pages: when one is sent, and that pages with the same cause fold. The first page of a cause goes out at once. Others that follow
+//! within two minutes join it: they are listed together in its next message, seconds later, and from then on it is one page for all of
+//! them, under the key of the first. It stays up until the last of them is closed; folding drops none.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::decision::Grip;
+use super::draft::{Draft, as_left};
+use super::effect::{Context, Effect};
+use super::incident::{Incident, Lane, Page, Phase};
+use super::observation::Purpose;
+use super::tell;
+use super::transition::Event;
+use crate::model::{Brake, Dependency, IncidentId, Message, Moment, Paging, Reason, Urgency};
+
+/// Incidents that one page lists at most; after that another one begins.
+const MOST: usize = 100;
+
+/// What several incidents may be paged about at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// This brake holds.
+    Brake(Brake),
+    /// What was asked of this dependency is unknown.
+    Dependency(Dependency),
+}
+
+/// What others may be paged about too. What became of a write of ours is a matter of its own.
+fn cause(incident: &Incident, reason: Reason, brake: Option<Brake>) -> Option<Cause> {
+    if !incident.attempts.is_empty() {
+        return None;
+    }
+    let decision = incident.decision.as_ref();
+    let unseen = decision.and_then(|decision| decision.blind_on).map(Cause::Dependency);
+    match (reason, brake) {
+        (Reason::BrakeHeld, Some(brake)) => {
+            let blind = |judgement: &super::decision::Judgement| judgement.brake == brake && judgement.grip == Grip::Blind;
+            let is_blind = decision.is_some_and(|decision| decision.brakes.iter().any(blind));
+            unseen.filter(|_| is_blind).or(Some(Cause::Brake(brake)))
+        }
+        (Reason::RuleUnknown | Reason::Redecided, _) => unseen,
+        (Reason::Unresolved, _) => incident.blind_on.map(Cause::Dependency),
+        _ => None,
+    }
+}
+
+impl Draft<'_> {
+    /// Brings a human in. `touched` says that we wrote something, or that it is our own blindness: then routing *beside*
+    /// does not turn the page into an announcement.
+    pub(super) fn page(&mut self, reason: Reason, moment: Moment, text: &str, touched: bool) {
+        let decided = self.incident.decision.as_ref().and_then(|decision| decision.brake);
+        let brake = decided.filter(|_| reason == Reason::BrakeHeld);
+        self.page_with((reason, brake), moment, text, touched);
+    }
+
+    /// The same, because this brake holds.
+    pub(super) fn page_held(&mut self, brake: Brake, moment: Moment, why: &str, touched: bool) {
+        self.page_with((Reason::BrakeHeld, Some(brake)), moment, &format!("brake `{brake}` holds: {why}"), touched);
+    }
+
+    fn page_with(&mut self, (reason, brake): (Reason, Option<Brake>), moment: Moment, text: &str, touched: bool) {
+        self.hand_over();
+        let urgency = self.page_urgency(touched);
+        let cause = cause(&self.incident, reason, brake).filter(|_| urgency == Urgency::Page);
+        let folded_into = cause.and_then(|cause| self.leader(cause));
+        self.record(Event::Paged {
+            reason,
+            brake,
+            cause,
+            folded_into: folded_into.clone(),
+            announced: urgency != Urgency::Page,
+            text: text.to_owned(),
+        });
+        if !matches!(self.incident.phase, Phase::Paged) {
+            self.enter(Phase::Paged);
+        }
+        self.ask_in(Purpose::Watch, self.ctx.limits.watch_every, 0);
+        match folded_into {
+            Some(leader) => self.note(format!("paged together with incident {leader}, which has the same cause")),
+            None => {
+                let title = tell::page_title(&self.incident);
+                let to = page_channels(self.ctx, &self.incident);
+                let message = tell::message(self, moment, urgency, &title, text, to);
+                self.effect(Effect::Tell(Box::new(message)));
+            }
+        }
+    }
+
+    /// Pages about an incident that is closed: a message, and nothing that is kept up.
+    pub(super) fn tell_page(&mut self, moment: Moment, what: &str, text: &str) {
+        let title = format!("{what}: {}", tell::subject(&self.incident));
+        let to = page_channels(self.ctx, &self.incident);
+        let message = tell::message(self, moment, self.page_urgency(true), &title, text, to);
+        self.effect(Effect::Tell(Box::new(message)));
+    }
+
+    /// Sends the open page again, with all that folded into it: for who has not heard, or not answered, or has not heard of all.
+    pub(super) fn page_again(&mut self) {
+        let Some(page) = self.incident.page.clone() else { return };
+        let Page { reason, brake, cause, folded_into, announced, text, .. } = page;
+        self.record(Event::Paged { reason, brake, cause, folded_into, announced, text });
+        self.record(Event::Listed);
+        self.send_page();
+    }
+
+    /// Sends the open page as it stands. After a restart, a page of several is sent once: `sent` holds the keys that were.
+    pub(super) fn send_page_once(&mut self, sent: &mut BTreeSet<IncidentId>) {
+        let Some(page) = &self.incident.page else { return };
+        if sent.insert(page.key(&self.incident.id).clone()) {
+            self.send_page();
+        }
+    }
+
+    fn send_page(&mut self) {
+        let Some(page) = self.incident.page.clone() else { return };
+        let urgency = if page.announced { Urgency::Announce } else { Urgency::Page };
+        let to = page_channels(self.ctx, &self.incident);
+        let title = tell::page_title(&self.incident);
+        let key = page.key(&self.incident.id).clone();
+        let others = self.others(&key);
+        let mut message = tell::message(self, Moment::Paged, urgency, &title, &page.text, to);
+        if !others.is_empty() {
+            self.list(&others, &mut message);
+        }
+        message.incident = Some(key);
+        self.effect(Effect::Tell(Box::new(message)));
+    }
+
+    /// Makes the message one about all of them.
+    fn list(&mut self, others: &[Incident], message: &mut Message) {
+        let all: Vec<&Incident> = std::iter::once(&self.incident).chain(others).collect();
+        message.title = tell::folded_title(&all);
+        message.text = tell::folded_text(&all);
+        message.target = None;
+        message.folded = all.iter().map(|incident| incident.id.clone()).collect();
+        if all.iter().any(|incident| incident.critical()) {
+            "critical".clone_into(&mut message.severity);
+        }
+        for other in others {
+            self.record_of(&other.id, Event::Listed);
+        }
+    }
+
+    /// The page that a new one with this cause folds into: the first of those that were opened a short while ago, and that reach the
+    /// same people just as loudly.
+    fn leader(&self, cause: Cause) -> Option<IncidentId> {
+        let paged = |incident: &Incident| {
+            let page = incident.page.as_ref()?;
+            let opened_at = page.opened_at?;
+            let leads = page.cause == Some(cause) && page.folded_into.is_none() && !page.announced;
+            let soon = self.now.since(opened_at) < self.ctx.limits.fold_within;
+            (leads && soon && matches!(incident.phase, Phase::Paged) && self.same_people(incident)).then_some(opened_at)
+        };
+        let open = self.all_open().into_iter();
+        let mut leaders: Vec<_> = open.filter_map(|other| Some((paged(&other)?, other.id.clone()))).collect();
+        leaders.sort_unstable();
+        leaders.into_iter().map(|(_, id)| id).find(|id| self.others(id).len() < MOST)
+    }
+
+    fn same_people(&self, other: &Incident) -> bool {
+        let labels = |incident: &Incident| self.ctx.policies.get(&incident.policy).map(|policy| &policy.labels);
+        other.lane == Lane::Live
+            && page_channels(self.ctx, other) == page_channels(self.ctx, &self.incident)
+            && labels(other) == labels(&self.incident)
+            && (other.critical() || !self.incident.critical())
+    }
+
+    /// The other open incidents whose page has this key.
+    pub(super) fn others(&self, key: &IncidentId) -> Vec<Incident> {
+        let of_it = |other: &Incident| {
+            let page = other.page.as_ref().filter(|page| !page.announced);
+            page.is_some_and(|page| page.key(&other.id) == key)
+        };
+        self.all_open().into_iter().filter(of_it).collect()
+    }
+
+    /// Every other open incident, as this step has left it so far.
+    fn all_open(&self) -> Vec<Incident> {
+        let touched: BTreeSet<&IncidentId> = self.step.records.iter().filter_map(|stamped| stamped.record.incident()).collect();
+        let in_book =
+            self.book.open().filter(|incident| !touched.contains(&incident.id)).filter(|incident| incident.page.is_some());
+        let in_step = touched.iter().filter_map(|id| as_left(self.book, id, self.step));
+        let mut all: Vec<Incident> = in_book.cloned().chain(in_step).collect();
+        all.retain(|incident| incident.id != self.incident.id && incident.is_open());
+        all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// The page of this incident is about to say something else: those that folded into it get a page of their own.
+    fn hand_over(&mut self) {
+        if self.incident.page.as_ref().is_none_or(|page| page.folded_into.is_some()) {
+            return;
+        }
+        let orphans = self.others(&self.incident.id);
+        let Some((first, rest)) = orphans.split_first() else { return };
+        self.record_of(&first.id, Event::Folded { into: None });
+        for other in rest {
+            self.record_of(&other.id, Event::Folded { into: Some(first.id.clone()) });
+        }
+        if let Some(mut draft) = Draft::of(self.ctx, self.book, self.now, &first.id, self.step) {
+            draft.page_again();
+        }
+    }
+
+    /// Ends the page of an incident that is being closed, unless it is also another one's.
+    pub(super) fn end_page(&mut self) {
+        let Some(key) = self.incident.page.as_ref().map(|page| page.key(&self.incident.id).clone()) else { return };
+        if self.others(&key).is_empty() {
+            self.effect(Effect::ClosePage(key));
+        }
+    }
+
+    /// Whoever acknowledges a page has all that it lists.
+    pub(super) fn acknowledge_folded(&mut self, by: &str) {
+        for other in self.others(&self.incident.id) {
+            let text = format!("{by} has it, by the page of incident {}", self.incident.id);
+            self.record_of(&other.id, Event::Noted { text });
+            self.record_of(&other.id, Event::Acknowledged { by: by.to_owned() });
+        }
+    }
+
+    /// What a page is on the policy's routing: beside the alert's own route, a verdict on an untouched target is only announced.
+    /// Our own blindness is not on that route: it always pages.
+    pub(super) fn page_urgency(&self, touched: bool) -> Urgency {
+        let beside = self.incident.paging == Some(Paging::Beside);
+        let blind = self.incident.decision.as_ref().is_some_and(|decision| !decision.unknown.is_empty());
+        if self.incident.lane.is_shadow() || (beside && !touched && !blind) { Urgency::Announce } else { Urgency::Page }
+    }
+}
+
+/// Where a page of an incident goes: what the rule says, else the policy's owner, else the settings' order.
+pub(super) fn page_channels(ctx: &Context<'_>, incident: &Incident) -> Vec<String> {
+    let said = incident.decision.as_ref().map(|decision| decision.to.clone()).unwrap_or_default();
+    if !said.is_empty() {
+        return said;
+    }
+    let owner = ctx.policies.get(&incident.policy).and_then(|policy| policy.owner.clone());
+    owner.into_iter().collect()
+}
