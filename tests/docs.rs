@@ -164,6 +164,8 @@ fn the_times_in_the_settings_reference_are_the_defaults() {
         ("timing.watch_every", limits.watch_every),
         ("timing.verify_every", limits.verify_every),
         ("timing.remind_every", limits.remind_every),
+        ("timing.fold_within", limits.fold_within),
+        ("timing.fold_gather", limits.fold_gather),
         ("timing.tail", limits.tail),
         ("timing.target_age", limits.target_age),
         ("timing.forget_after", limits.forget_after),

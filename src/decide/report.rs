@@ -62,6 +62,9 @@ fn write_markdown(incident: &Incident, out: &mut String) -> std::fmt::Result {
     writeln!(out, "State: **{}**, opened {}.\n", incident.phase.as_str(), incident.opened_at)?;
     if let Some(page) = &incident.page {
         writeln!(out, "Page ({}, sent {} times): {}\n", page.reason, page.count, code(&page.text))?;
+        if let Some(leader) = &page.folded_into {
+            writeln!(out, "It is part of the page of incident {leader}, which has the same cause.\n")?;
+        }
     }
     writeln!(out, "## Alerts\n\n| alert | fires since | condition began | state |\n|---|---|---|---|")?;
     for member in incident.members.values() {
@@ -83,6 +86,9 @@ fn write_markdown(incident: &Incident, out: &mut String) -> std::fmt::Result {
             plan.mode.as_str(),
             duration::format(plan.countdown)
         )?;
+    }
+    for (procedure, why) in &incident.passed_over {
+        writeln!(out, "\nProcedure {} was passed over, with nothing touched: {}", code(procedure), code(why))?;
     }
     for attempt in &incident.attempts {
         let ended = attempt.ended.map_or_else(|| "under way".to_owned(), |(at, reason)| format!("{reason} at {at}"));
