@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace as KubeNamespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -43,8 +44,16 @@ impl Installation {
             // Objects without a namespace are everybody's: their names must not meet those of another test.
             if moved.is_none() {
                 object["metadata"]["name"] = json!(home);
-                if object["kind"] == "ClusterRoleBinding" {
-                    object["roleRef"]["name"] = json!(home);
+                match object["kind"].as_str() {
+                    Some("ClusterRoleBinding") => object["roleRef"]["name"] = json!(home),
+                    Some("ValidatingAdmissionPolicyBinding") => object["spec"]["policyName"] = json!(home),
+                    Some("ValidatingAdmissionPolicy") => {
+                        let who = format!("request.userInfo.username == 'system:serviceaccount:{home}:backout'");
+                        let conditions = &mut object["spec"]["matchConditions"];
+                        assert_eq!(conditions[0]["expression"], who.replace(&home, "backout"));
+                        conditions[0]["expression"] = json!(who);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -106,5 +115,7 @@ impl Installation {
         let _ = Api::<KubeNamespace>::all(client.clone()).delete(&self.home, &params).await;
         let _ = Api::<ClusterRole>::all(client.clone()).delete(&self.home, &params).await;
         let _ = Api::<ClusterRoleBinding>::all(client.clone()).delete(&self.home, &params).await;
+        let _ = Api::<ValidatingAdmissionPolicyBinding>::all(client.clone()).delete(&self.home, &params).await;
+        let _ = Api::<ValidatingAdmissionPolicy>::all(client.clone()).delete(&self.home, &params).await;
     }
 }

@@ -10,7 +10,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use crate::account::Installation;
-use crate::support::{Namespace, Stage, client_of, rules, with_namespace};
+use crate::support::{Namespace, Stage, client_of, deployment, eventually, rules, with_namespace};
 use crate::tools::rendered;
 
 /// All that it may do in a namespace that it looks after, as `verb group/resource`.
@@ -45,6 +45,9 @@ async fn the_role_is_what_a_rollback_needs() {
         let installation = Installation::of(&ns, rendered("overlays/production")).await;
         installation.apply(&["ServiceAccount", "Role", "RoleBinding"]).await;
         let account = installation.kubeconfig("backout", folder.path()).await;
+        installation.apply(ADMISSION).await;
+        ns.deploy("bait", "shop:1", 1).await;
+        admission_is_awake(&client_of(&account).await, &ns.name).await;
         let user = format!("system:serviceaccount:{}:backout", installation.home);
 
         let stage = Stage::set_as(ns, &rules("enforce", "1s"), &account).await;
@@ -143,6 +146,82 @@ async fn requests_are_answered_as_the_rights_say() {
         installation.remove().await;
     })
     .await;
+}
+
+/// RBAC lets the account patch all of a Deployment; admission holds it to what a rollback changes.
+#[tokio::test]
+async fn its_token_cannot_be_used_for_anything_but_a_rollback() {
+    with_namespace(async |ns| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let installation = Installation::of(&ns, rendered("overlays/production")).await;
+        installation.apply(&["ServiceAccount", "Role", "RoleBinding"]).await;
+        installation.apply(ADMISSION).await;
+        let mut bait = deployment("bait", "registry.example.com:5000/shop/web:v2", 1);
+        bait["metadata"]["annotations"] = json!({ "team": "shop" });
+        ns.create(bait).await;
+        let client = client_of(&installation.kubeconfig("backout", folder.path()).await).await;
+        admission_is_awake(&client, &ns.name).await;
+
+        let container =
+            |image: &str| json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image }]);
+        let add = |path: &str, value: Value| json!([{ "op": "add", "path": path, "value": value }]);
+        let host = json!([{ "name": "host", "hostPath": { "path": "/" } }]);
+        let tried = [
+            (container("registry.example.com:5000/shop/web:v1"), None),
+            (container("registry.example.com:5000/shop/web@sha256:0123"), None),
+            (add("/spec/template/metadata/labels/version", json!("1")), None),
+            (add("/spec/template/spec/containers/0/env", json!([{ "name": "A", "value": "b" }])), None),
+            (add("/metadata/annotations/backout.dev~1last-rollback", json!("{}")), None),
+            (add("/metadata/annotations/kubernetes.io~1change-cause", json!("backout: rev 2 -> rev 1")), None),
+            (container("registry.example.com:5000/miner:v1"), Some("never to another image")),
+            (container("elsewhere.example.com/shop/web:v1"), Some("never to another image")),
+            (add("/spec/template/spec/initContainers", json!([{ "name": "i", "image": "sh" }])), Some("never to another image")),
+            (add("/spec/template/spec/serviceAccountName", json!("admin")), Some("who the pods are")),
+            (add("/spec/template/spec/hostNetwork", json!(true)), Some("more of the node")),
+            (add("/spec/template/spec/volumes", host), Some("more of the node")),
+            (add("/spec/template/spec/containers/0/securityContext", json!({ "privileged": true })), Some("more of the node")),
+            (add("/spec/replicas", json!(0)), Some("nothing else of the spec")),
+            (add("/spec/paused", json!(true)), Some("nothing else of the spec")),
+            (add("/metadata/labels/app", json!("other")), Some("no labels")),
+            (add("/metadata/annotations/team", json!("us")), Some("no annotations but its own")),
+            (json!([{ "op": "remove", "path": "/metadata/annotations/team" }]), Some("no annotations but its own")),
+        ];
+        for (patch, refused) in tried {
+            let said = json_patch(&client, &ns.name, &patch).await;
+            match refused {
+                None => assert_eq!(said, Ok(()), "{patch}"),
+                Some(why) => assert!(said.as_ref().is_err_and(|said| said.contains(why)), "{patch}: {said:?}"),
+            }
+        }
+        // Nobody else is held to it.
+        let scaled = json!([{ "op": "add", "path": "/spec/replicas", "value": 0 }]);
+        assert_eq!(json_patch(&ns.client, &ns.name, &scaled).await, Ok(()));
+        installation.remove().await;
+    })
+    .await;
+}
+
+const ADMISSION: &[&str] = &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+
+/// The API server hears of a new policy a little later.
+async fn admission_is_awake(client: &Client, namespace: &str) {
+    let scaled = json!([{ "op": "add", "path": "/spec/replicas", "value": 3 }]);
+    eventually("the admission policy holds", Duration::from_secs(30), async || {
+        match json_patch(client, namespace, &scaled).await {
+            Err(said) if said.contains("ValidatingAdmissionPolicy") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+/// A dry run on the Deployment `bait`; the refusal, in the API server's words.
+async fn json_patch(client: &Client, namespace: &str, operations: &Value) -> Result<(), String> {
+    let request = Request::patch(format!("/apis/apps/v1/namespaces/{namespace}/deployments/bait?dryRun=All"))
+        .header("content-type", "application/json-patch+json")
+        .body(operations.to_string().into_bytes())
+        .expect("a request");
+    client.request::<Value>(request).await.map(drop).map_err(|error| error.to_string())
 }
 
 /// Somebody who asks what it may do, for every verb on every resource that the API server has.
