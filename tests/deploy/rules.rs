@@ -73,8 +73,8 @@ fn links_in_the_runbooks_lead_somewhere() {
             }
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let target = text(&format!("{PAGES}/{file}"));
-            let headings = target.lines().filter_map(|line| line.split_once("# ")).map(|(_, heading)| slug(heading));
-            assert!(anchor.is_empty() || headings.into_iter().any(|it| it == anchor), "{page}: {link}");
+            let mut headings = target.lines().filter_map(|line| line.split_once("# ")).map(|(_, heading)| slug(heading));
+            assert!(anchor.is_empty() || headings.any(|it| it == anchor), "{page}: {link}");
             followed += 1;
         }
     }
