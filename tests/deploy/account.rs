@@ -2,6 +2,7 @@
 //! and with no rights but those of the shipped files.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -26,7 +27,9 @@ pub(crate) struct Installation {
 impl Installation {
     /// Moves the objects of an overlay; nothing is applied but the namespace.
     pub(crate) async fn of(ns: &Namespace, mut objects: Vec<Value>) -> Self {
-        let home = format!("{}-home", ns.name);
+        // One's own for each: a namespace goes slowly.
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let home = format!("{}-home{}", ns.name, NEXT.fetch_add(1, Ordering::Relaxed));
         for object in &mut objects {
             let moved = match object["metadata"]["namespace"].as_str() {
                 Some("backout") => Some(home.as_str()),
@@ -37,7 +40,7 @@ impl Installation {
             if let Some(namespace) = moved {
                 object["metadata"]["namespace"] = json!(namespace);
             }
-            for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+            for subject in object.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
                 assert_eq!((&subject["name"], &subject["namespace"]), (&json!("backout"), &json!("backout")));
                 subject["namespace"] = json!(home);
             }

@@ -103,7 +103,11 @@ fn it_shows_what_was_promised() {
 async fn every_query_has_an_answer_after_an_incident() {
     with_namespace(async |ns| {
         let stage = Stage::set(ns, &rules("enforce", "1s")).await;
+        // The trouble begins once the release has landed, so that the time to detect it is one.
+        stage.shop.set_errors(Some(0.0));
         stage.ns.set_image("web", "shop:2-faulty").await;
+        stage.ns.wait_rolled_out("web").await;
+        stage.shop.set_errors(None);
         stage.incident("closed", |i| i["state"] == "closed" && i["reason"] == "verified").await;
 
         let dashboard = dashboard();
