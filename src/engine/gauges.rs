@@ -149,3 +149,80 @@ pub(super) fn set(metrics: &Metrics, book: &Book) {
     let unreconciled = book.targets.values().filter(ours).count();
     metrics.rollback_unreconciled.set(i64::try_from(unreconciled).unwrap_or(i64::MAX));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::decide::observation::Answer;
+    use crate::model::{AlertmanagerView, Digest, Fact, Number, TargetId, TargetRef, Time, WatchEvent};
+
+    fn count(metrics: &Metrics, series: &str) -> u64 {
+        let text = metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("{series} in\n{text}"));
+        line.trim().parse().expect("a count")
+    }
+
+    #[test]
+    fn a_change_is_counted_once_and_what_a_first_list_tells_never() {
+        let (metrics, mut book) = (Metrics::new().expect("metrics"), Book::default());
+        let at = TargetRef::deployment("shop", "web").expect("a target");
+        let event = |release: &str| WatchEvent {
+            target: TargetId { at: at.clone(), uid: "u".to_owned() },
+            release: Digest(release.to_owned()),
+            images: Vec::new(),
+            replica_set: None,
+            first_write: Time::from_millis(0),
+            by: None,
+            by_us: false,
+            available: true,
+            relearned: false,
+            landed_at: None,
+            gone: false,
+        };
+        let mut seen = |event: WatchEvent| {
+            let stamped = Stamped { at: Time::from_millis(1), record: Record::Watched { event: Box::new(event) } };
+            changed(&metrics, &book, &stamped.record);
+            book.fold(&stamped).expect("it fits");
+            ["others", "backout"].map(|by| count(&metrics, &format!("backout_changes_total{{by=\"{by}\"}}")))
+        };
+        assert_eq!(seen(WatchEvent { relearned: true, ..event("a") }), [0, 0], "it was there before us");
+        assert_eq!(seen(event("b")), [1, 0]);
+        assert_eq!(seen(WatchEvent { available: false, ..event("b") }), [1, 0], "the same release");
+        assert_eq!(seen(WatchEvent { by_us: true, ..event("a") }), [1, 1]);
+        assert_eq!(seen(WatchEvent { relearned: true, ..event("c") }), [1, 1], "nobody saw when");
+        assert_eq!(seen(WatchEvent { gone: true, ..event("d") }), [1, 1]);
+    }
+
+    #[test]
+    fn only_who_does_not_answer_is_counted_as_unanswered() {
+        let metrics = Metrics::new().expect("metrics");
+        let now = Time::from_millis(0);
+        let answer = |kind| Answer { value: Fact::<Number>::unknown(Unknown::new(kind, "so"), now, "prometheus"), floor: None };
+        let values = BTreeMap::from([
+            ("late".to_owned(), answer(UnknownKind::Unreachable)),
+            ("nothing".to_owned(), answer(UnknownKind::Empty)),
+            ("quiet".to_owned(), answer(UnknownKind::BelowFloor)),
+        ]);
+        let peer = Fact::unknown(Unknown::new(UnknownKind::Unreachable, "so"), now, "alertmanager");
+        let observation = Observation {
+            at: now,
+            workload: Some(Resolution::Unknown { why: Unknown::new(UnknownKind::Forbidden, "so") }),
+            alerts: AlertmanagerView { peers: vec![peer], evaluated_at: Fact::known(now, now, "prometheus") },
+            values,
+            watch_heard_at: None,
+            rollout: None,
+            http: Vec::new(),
+            tail: None,
+        };
+        observed(&metrics, &observation);
+        let counted = |source: &str| {
+            ["answered", "unanswered"]
+                .map(|result| count(&metrics, &format!("backout_observations_total{{result=\"{result}\",source=\"{source}\"}}")))
+        };
+        assert_eq!(counted("prometheus"), [3, 1]);
+        assert_eq!(counted("alertmanager"), [0, 1]);
+        assert_eq!(counted("cluster"), [0, 1]);
+    }
+}
