@@ -70,8 +70,10 @@ impl Assembly {
         let (inbox, receipts) = mpsc::channel(self.inbox);
         self.metrics.inbox_capacity.set(i64::try_from(self.inbox).unwrap_or(i64::MAX));
         let (cluster, clock) = (self.hands.cluster.clone(), Arc::clone(&self.hands.clock));
-        // Read when asked for: a watch that has fallen silent must be seen to age also while nothing else happens.
-        let watch_age: BeforeScrape = Arc::new(move |metrics| {
+        // Read when asked for: a watch that has fallen silent, or a journal, must be seen to age also while nothing else happens.
+        let looked_at = Arc::clone(&lookout);
+        let ages: BeforeScrape = Arc::new(move |metrics| {
+            metrics.store_stuck(looked_at.stuck_for());
             let heard = cluster.as_ref().and_then(|cluster| cluster.watch_heard_at());
             metrics.watch_age(heard.map(|at| clock.now().since(at)));
         });
@@ -83,7 +85,7 @@ impl Assembly {
             clock: self.hands.clock,
             tokens: self.tokens,
             settings: self.http,
-            before_scrape: Some(watch_age),
+            before_scrape: Some(ages),
         });
         let drain = stages.drain.clone();
         supervisor.spawn("lookout", async move {

@@ -45,6 +45,10 @@ macro_rules! label_values {
     };
 }
 
+mod labels;
+
+pub use labels::{Asked, ChangeBy, Figure};
+
 label_values! {
     /// How a webhook request ended.
     WebhookResult {
@@ -139,22 +143,6 @@ label_values! {
     }
 }
 
-label_values! {
-    /// The figures kept for an incident.
-    Figure {
-        /// From the change to the onset.
-        Detect = "detect",
-        /// From the onset to the verdict.
-        Decide = "decide",
-        /// From the verdict to the first write.
-        Start = "start",
-        /// From the first write to the complete rollout.
-        Rollback = "rollback",
-        /// From the complete rollout to the proof.
-        Verify = "verify",
-    }
-}
-
 /// Every metric. Made once, handed on as `Arc`.
 #[derive(Debug)]
 pub struct Metrics {
@@ -167,6 +155,12 @@ pub struct Metrics {
     brake_holds: IntCounterVec,
     brake_holding: IntGaugeVec,
     actions: IntCounterVec,
+    attempts: IntCounterVec,
+    incidents_closed: IntCounterVec,
+    pages: IntCounterVec,
+    changes: IntCounterVec,
+    observations: IntCounterVec,
+    store_stuck: Gauge,
     notifications: IntCounterVec,
     times: Vec<Histogram>,
     policy_reloads: IntCounterVec,
@@ -184,6 +178,8 @@ pub struct Metrics {
     pub store_commit_failures: IntCounter,
     /// `backout_rollback_unreconciled`: targets that still run a release that we put back; git says another one.
     pub rollback_unreconciled: IntGauge,
+    /// `backout_pages_untaken`: open incidents whose newest page no channel took.
+    pub pages_untaken: IntGauge,
 }
 
 impl Metrics {
@@ -210,6 +206,21 @@ impl Metrics {
             brake_holding: make.gauges("brake_holding", "Open incidents whose rollback this brake holds.", &["brake"])?,
             actions: make.counters("actions_total", "Steps of plans carried out or tried.", &["step", "result"])?,
             notifications: make.counters("notifications_total", "Messages to people, by channel.", &["channel", "result"])?,
+            attempts: make.counters("attempts_total", "Plans on their way, by how they ended.", &["policy", "result"])?,
+            incidents_closed: make.counters(
+                "incidents_closed_total",
+                "Incidents that are over, by how they ended.",
+                &["policy", "reason"],
+            )?,
+            pages: make.counters("pages_total", "Pages, those sent again among them.", &["policy", "reason"])?,
+            changes: make.counters("changes_total", "New releases of targets that the watch saw.", &["by"])?,
+            observations: make.counters(
+                "observations_total",
+                "Times that something was asked, by whom, and whether it answered.",
+                &["source", "result"],
+            )?,
+            store_stuck: make.float("store_stuck_seconds", "Time for which the journal has not committed; 0: it does.")?,
+            pages_untaken: make.gauge("pages_untaken", "Open incidents whose newest page no channel took.")?,
             times: make.times()?,
             policy_reloads: make.counters("policy_reloads_total", "Times that policies were read.", &["result"])?,
             policy_reload_success: make.gauge("policy_reload_success", "1: the policy files on the disk are what is used.")?,
@@ -243,6 +254,14 @@ impl Metrics {
         }
         for result in ActionResult::ALL {
             self.actions.with_label_values(&["undo", result.as_str()]);
+        }
+        for by in ChangeBy::ALL {
+            self.changes.with_label_values(&[by.as_str()]);
+        }
+        for source in Asked::ALL {
+            for answered in [true, false] {
+                self.observations.with_label_values(&[source.as_str(), answered_or_not(answered)]);
+            }
         }
         for result in ["success", "failure"] {
             self.policy_reloads.with_label_values(&[result]);
@@ -299,6 +318,36 @@ impl Metrics {
         self.actions.with_label_values(&[step, result.as_str()]).inc();
     }
 
+    /// `backout_attempts_total{policy,result}`: a plan is no longer on its way. The result is a [`Reason`]'s name.
+    pub fn attempt_ended(&self, policy: &str, result: Reason) {
+        self.attempts.with_label_values(&[policy, result.as_str()]).inc();
+    }
+
+    /// `backout_incidents_closed_total{policy,reason}`: an incident is over.
+    pub fn incident_closed(&self, policy: &str, reason: Reason) {
+        self.incidents_closed.with_label_values(&[policy, reason.as_str()]).inc();
+    }
+
+    /// `backout_pages_total{policy,reason}`: somebody is paged, for the first time or again.
+    pub fn paged(&self, policy: &str, reason: Reason) {
+        self.pages.with_label_values(&[policy, reason.as_str()]).inc();
+    }
+
+    /// `backout_changes_total{by}`: a target has a new release.
+    pub fn changed(&self, by: ChangeBy) {
+        self.changes.with_label_values(&[by.as_str()]).inc();
+    }
+
+    /// `backout_observations_total{source,result}`: somebody was asked, and answered or not.
+    pub fn observed(&self, source: Asked, answered: bool) {
+        self.observations.with_label_values(&[source.as_str(), answered_or_not(answered)]).inc();
+    }
+
+    /// `backout_store_stuck_seconds`: for how long the journal has not committed; `None`: it does.
+    pub fn store_stuck(&self, time: Option<Duration>) {
+        self.store_stuck.set(time.map_or(0.0, |time| time.as_secs_f64()));
+    }
+
     /// `backout_notifications_total{channel,result}`: an attempt to tell people ended. The channel is a name from the settings.
     pub fn notified(&self, channel: &str, result: NotificationResult) {
         self.notifications.with_label_values(&[channel, result.as_str()]).inc();
@@ -336,6 +385,11 @@ impl Metrics {
             ] {
                 self.decisions.with_label_values(&[policy, outcome.as_str(), reason.as_str()]);
             }
+            for reason in [Reason::Verified, Reason::Ineffective, Reason::Failed, Reason::Unknown] {
+                self.attempts.with_label_values(&[policy, reason.as_str()]);
+                self.incidents_closed.with_label_values(&[policy, reason.as_str()]);
+            }
+            self.pages.with_label_values(&[policy, Reason::Rule.as_str()]);
         }
     }
 
@@ -354,6 +408,10 @@ impl Metrics {
 /// In the order of the enums' discriminants: the held counters are found by it.
 const SOURCES: [Source; 2] = [Source::Alertmanager, Source::Grafana];
 const STATUSES: [(AlertStatus, &str); 2] = [(AlertStatus::Firing, "firing"), (AlertStatus::Resolved, "resolved")];
+
+fn answered_or_not(answered: bool) -> &'static str {
+    if answered { "answered" } else { "unanswered" }
+}
 
 fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

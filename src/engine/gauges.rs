@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::decide::book::{Book, History};
 use crate::decide::effect::Heard;
 use crate::decide::incident::{Incident, Phase};
+use crate::decide::observation::Observation;
 use crate::decide::report::Figures;
 use crate::decide::transition::Event;
 use crate::journal::record::{Record, Stamped};
-use crate::metrics::{ActionResult, AlertResult, Figure, Metrics};
-use crate::model::{AlertStatus, Brake, Reason, Source};
+use crate::metrics::{ActionResult, AlertResult, Asked, ChangeBy, Figure, Metrics};
+use crate::model::{AlertStatus, Brake, Reason, Resolution, Source, Unknown, UnknownKind};
 
 /// Counts what became of a receipt's alerts; what was accepted was counted when it was acknowledged.
 pub(super) fn heard(metrics: &Metrics, source: Source, heard: &[(AlertStatus, Heard)]) {
@@ -23,10 +24,43 @@ pub(super) fn heard(metrics: &Metrics, source: Source, heard: &[(AlertStatus, He
     }
 }
 
+/// Counts a new release of a target. To be called before the record is folded: afterwards it is new no more. What a first list
+/// tells (a start, a watch that broke off) is no change that anybody saw.
+pub(super) fn changed(metrics: &Metrics, book: &Book, record: &Record) {
+    let Record::Watched { event } = record else { return };
+    let Some(history) = book.targets.get(&event.target.at.to_string()) else { return };
+    let current = history.releases.last();
+    let another = history.uid == event.target.uid && current.is_some_and(|current| current.digest != event.release);
+    if another && !event.gone && !event.relearned {
+        metrics.changed(if event.by_us { ChangeBy::Backout } else { ChangeBy::Others });
+    }
+}
+
+/// Counts what was asked, and whether it was answered. "Nothing there" and "too little traffic" are answers.
+pub(super) fn observed(metrics: &Metrics, observation: &Observation) {
+    let answered =
+        |why: Option<&Unknown>| why.is_none_or(|why| !matches!(why.kind, UnknownKind::Unreachable | UnknownKind::Forbidden));
+    if let Some(resolution) = &observation.workload {
+        let why = if let Resolution::Unknown { why } = resolution { Some(why) } else { None };
+        metrics.observed(Asked::Cluster, answered(why));
+    }
+    for peer in &observation.alerts.peers {
+        metrics.observed(Asked::Alertmanager, answered(peer.value.as_ref().err()));
+    }
+    for answer in observation.values.values() {
+        metrics.observed(Asked::Prometheus, answered(answer.value.value.as_ref().err()));
+    }
+    // When it evaluated its rules is asked together with the peers.
+    if !observation.alerts.peers.is_empty() {
+        metrics.observed(Asked::Prometheus, answered(observation.alerts.evaluated_at.value.as_ref().err()));
+    }
+}
+
 /// Counts a record that was folded into the book. One log line for each event that matters.
 pub(super) fn recorded(metrics: &Metrics, book: &Book, stamped: &Stamped) {
     let Record::Incident { id, event } = &stamped.record else { return };
     let Some(incident) = book.incidents.get(id) else { return };
+    let policy = &incident.policy;
     match event {
         Event::Decided { decision } => {
             let reason = decision.brake.map_or(decision.reason.as_str(), Brake::as_str);
@@ -47,13 +81,24 @@ pub(super) fn recorded(metrics: &Metrics, book: &Book, stamped: &Stamped) {
             took(metrics, Figure::Rollback, Figures::of(incident).roll_back);
         }
         Event::AttemptEnded { reason } => {
+            metrics.attempt_ended(policy, *reason);
             if *reason == Reason::Verified {
                 took(metrics, Figure::Verify, Figures::of(incident).verify);
             }
             tracing::info!(incident = %id, reason = reason.as_str(), "attempt ended");
         }
-        Event::Paged { reason, .. } => tracing::warn!(incident = %id, reason = reason.as_str(), "a human is needed"),
-        Event::Phase { to } => tracing::info!(incident = %id, phase = to.as_str(), "entered"),
+        Event::Paged { reason, announced, .. } => {
+            if !announced {
+                metrics.paged(policy, *reason);
+            }
+            tracing::warn!(incident = %id, reason = reason.as_str(), "a human is needed");
+        }
+        Event::Phase { to } => {
+            if let Phase::Closed { reason, .. } = to {
+                metrics.incident_closed(policy, *reason);
+            }
+            tracing::info!(incident = %id, phase = to.as_str(), "entered");
+        }
         Event::Noted { text } if text.starts_with("defect") => tracing::error!(incident = %id, text, "defect"),
         _ => {}
     }
@@ -82,13 +127,16 @@ fn took(metrics: &Metrics, figure: Figure, time: Option<std::time::Duration>) {
 pub(super) fn set(metrics: &Metrics, book: &Book) {
     let mut open: BTreeMap<&'static str, usize> = Phase::OPEN.iter().map(|name| (*name, 0)).collect();
     let mut holding: BTreeMap<Brake, usize> = Brake::ALL.iter().map(|brake| (*brake, 0)).collect();
+    let mut untaken = 0;
     for incident in book.open() {
+        untaken += i64::from(incident.page.as_ref().is_some_and(|page| page.unheard.is_some()));
         *open.entry(incident.phase.as_str()).or_default() += 1;
         let brake = incident.decision.as_ref().and_then(|decision| decision.brake);
         if let (Phase::Paged, Some(brake)) = (&incident.phase, brake) {
             *holding.entry(brake).or_default() += 1;
         }
     }
+    metrics.pages_untaken.set(untaken);
     for (state, count) in open {
         metrics.incidents_open(state, count);
     }
@@ -100,4 +148,81 @@ pub(super) fn set(metrics: &Metrics, book: &Book) {
     let ours = |history: &&History| history.watched_since.is_some() && is_ours(history);
     let unreconciled = book.targets.values().filter(ours).count();
     metrics.rollback_unreconciled.set(i64::try_from(unreconciled).unwrap_or(i64::MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::decide::observation::Answer;
+    use crate::model::{AlertmanagerView, Digest, Fact, Number, TargetId, TargetRef, Time, WatchEvent};
+
+    fn count(metrics: &Metrics, series: &str) -> u64 {
+        let text = metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("{series} in\n{text}"));
+        line.trim().parse().expect("a count")
+    }
+
+    #[test]
+    fn a_change_is_counted_once_and_what_a_first_list_tells_never() {
+        let (metrics, mut book) = (Metrics::new().expect("metrics"), Book::default());
+        let at = TargetRef::deployment("shop", "web").expect("a target");
+        let event = |release: &str| WatchEvent {
+            target: TargetId { at: at.clone(), uid: "u".to_owned() },
+            release: Digest(release.to_owned()),
+            images: Vec::new(),
+            replica_set: None,
+            first_write: Time::from_millis(0),
+            by: None,
+            by_us: false,
+            available: true,
+            relearned: false,
+            landed_at: None,
+            gone: false,
+        };
+        let mut seen = |event: WatchEvent| {
+            let stamped = Stamped { at: Time::from_millis(1), record: Record::Watched { event: Box::new(event) } };
+            changed(&metrics, &book, &stamped.record);
+            book.fold(&stamped).expect("it fits");
+            ["others", "backout"].map(|by| count(&metrics, &format!("backout_changes_total{{by=\"{by}\"}}")))
+        };
+        assert_eq!(seen(WatchEvent { relearned: true, ..event("a") }), [0, 0], "it was there before us");
+        assert_eq!(seen(event("b")), [1, 0]);
+        assert_eq!(seen(WatchEvent { available: false, ..event("b") }), [1, 0], "the same release");
+        assert_eq!(seen(WatchEvent { by_us: true, ..event("a") }), [1, 1]);
+        assert_eq!(seen(WatchEvent { relearned: true, ..event("c") }), [1, 1], "nobody saw when");
+        assert_eq!(seen(WatchEvent { gone: true, ..event("d") }), [1, 1]);
+    }
+
+    #[test]
+    fn only_who_does_not_answer_is_counted_as_unanswered() {
+        let metrics = Metrics::new().expect("metrics");
+        let now = Time::from_millis(0);
+        let answer = |kind| Answer { value: Fact::<Number>::unknown(Unknown::new(kind, "so"), now, "prometheus"), floor: None };
+        let values = BTreeMap::from([
+            ("late".to_owned(), answer(UnknownKind::Unreachable)),
+            ("nothing".to_owned(), answer(UnknownKind::Empty)),
+            ("quiet".to_owned(), answer(UnknownKind::BelowFloor)),
+        ]);
+        let peer = Fact::unknown(Unknown::new(UnknownKind::Unreachable, "so"), now, "alertmanager");
+        let observation = Observation {
+            at: now,
+            workload: Some(Resolution::Unknown { why: Unknown::new(UnknownKind::Forbidden, "so") }),
+            alerts: AlertmanagerView { peers: vec![peer], evaluated_at: Fact::known(now, now, "prometheus") },
+            values,
+            watch_heard_at: None,
+            rollout: None,
+            http: Vec::new(),
+            tail: None,
+        };
+        observed(&metrics, &observation);
+        let counted = |source: &str| {
+            ["answered", "unanswered"]
+                .map(|result| count(&metrics, &format!("backout_observations_total{{result=\"{result}\",source=\"{source}\"}}")))
+        };
+        assert_eq!(counted("prometheus"), [3, 1]);
+        assert_eq!(counted("alertmanager"), [0, 1]);
+        assert_eq!(counted("cluster"), [0, 1]);
+    }
 }

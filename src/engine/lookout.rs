@@ -63,6 +63,11 @@ impl Lookout {
         }
     }
 
+    /// For how long it has not committed; `None`: it does.
+    pub fn stuck_for(&self) -> Option<Duration> {
+        self.stuck().map(|(since, _)| self.clock.now().since(since))
+    }
+
     /// Since when it does not commit, and why.
     fn stuck(&self) -> Option<(Time, String)> {
         let of = |commits: &Mutex<Commits>| {
@@ -259,7 +264,9 @@ mod tests {
         assert!(append(&lookout, RowKind::Step).await);
         heard.recv().await.expect("and again, as long as it goes on");
 
+        assert!(lookout.stuck_for().is_some_and(|time| time >= BLIND_AFTER));
         assert!(append(&lookout, RowKind::Receipt).await);
+        assert_eq!(lookout.stuck_for(), None);
         clock.sleep_until(clock.now() + 2 * REMIND_EVERY).await;
         assert!(heard.try_recv().is_err(), "it sees again");
     }

@@ -234,9 +234,13 @@ impl Engine {
         let now = self.now();
         let context =
             Context { policies: &self.policies, limits: &self.settings.limits, cluster: self.settings.cluster_name.as_deref() };
+        if let Input::Observed { observation, .. } = &input {
+            gauges::observed(&self.settings.metrics, observation);
+        }
         let mut step = decide::step(&context, &self.book, input, now);
         let mut fits = true;
         for stamped in step.records {
+            gauges::changed(&self.settings.metrics, &self.book, &stamped.record);
             match self.book.fold(&stamped) {
                 Ok(()) => {
                     gauges::recorded(&self.settings.metrics, &self.book, &stamped);

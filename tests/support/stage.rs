@@ -1,5 +1,6 @@
 //! The stage of an end-to-end story: a shop on a real cluster, a real Prometheus and Alertmanager, and the real binary.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -67,7 +68,14 @@ impl Stage {
     pub(crate) async fn set_with(ns: Namespace, rules: &str, release: Release) -> Self {
         let door = Gate::to("127.0.0.1:1").await;
         let alertmanager = Alertmanager::start(release, &route_to_webhook(&hook(&door), EVERY), &[]).await;
-        Self::raise(ns, rules, door, vec![alertmanager]).await
+        Self::raise(ns, rules, door, vec![alertmanager], None).await
+    }
+
+    /// As the service account of this kubeconfig, and with no rights but those that it has; looks after this namespace alone.
+    pub(crate) async fn set_as(ns: Namespace, rules: &str, kubeconfig: &Path) -> Self {
+        let door = Gate::to("127.0.0.1:1").await;
+        let alertmanager = Alertmanager::start(Release::New, &route_to_webhook(&hook(&door), EVERY), &[]).await;
+        Self::raise(ns, rules, door, vec![alertmanager], Some(kubeconfig)).await
     }
 
     /// With a pair of Alertmanagers that both notify; `witness` gets the same notifications.
@@ -75,23 +83,28 @@ impl Stage {
         let door = Gate::to("127.0.0.1:1").await;
         let config = route_to_webhook(&hook(&door), EVERY) + &format!("  - url: {}\n    send_resolved: true\n", witness.url());
         let pair = Alertmanager::start_pair(Release::New, &config, peer_timeout).await;
-        Self::raise(ns, rules, door, pair.into()).await
+        Self::raise(ns, rules, door, pair.into(), None).await
     }
 
-    async fn raise(ns: Namespace, rules: &str, door: Gate, alertmanagers: Vec<Alertmanager>) -> Self {
-        ns.allow_writing().await;
+    async fn raise(ns: Namespace, rules: &str, door: Gate, alertmanagers: Vec<Alertmanager>, account: Option<&Path>) -> Self {
+        if account.is_none() {
+            ns.allow_writing().await;
+        }
         ns.deploy("web", "shop:0", 2).await;
         ns.wait_rolled_out("web").await;
         let shop = FakeShop::start(&ns, "web").await;
         let people = Sink::start().await;
-        let prometheus = Prometheus::start(&prometheus_config(&[shop.url()], &[alertmanagers[0].url()]), ALERTS).await;
+        let scrapes = prometheus_config(&[shop.url()], &[alertmanagers[0].url()]) + &scrape_of_backout(&door);
+        let prometheus = Prometheus::start(&scrapes, ALERTS).await;
         let prometheus_gate = Gate::to(prometheus.url().trim_start_matches("http://")).await;
         let cluster_gate = Gate::to(&ns.plane.address()).await;
         let kubeconfig = tempfile::tempdir().expect("a folder");
+        let gated = || ns.plane.backout_kubeconfig_through(&cluster_gate, kubeconfig.path());
         let setup = Setup {
             config: CONFIG.replace("SINK", people.url()),
             rules: vec![("shop.yaml".to_owned(), rules.replace("NAMESPACE", &ns.name))],
-            kubeconfig: Some(ns.plane.backout_kubeconfig_through(&cluster_gate, kubeconfig.path())),
+            kubeconfig: Some(account.map_or_else(gated, Path::to_owned)),
+            args: account.iter().flat_map(|_| ["--namespace".to_owned(), ns.name.clone()]).collect(),
             cluster_name: "test".to_owned(),
             prometheus: vec![prometheus_gate.url()],
             alertmanagers: alertmanagers.iter().map(|one| one.url().to_owned()).collect(),
@@ -178,6 +191,11 @@ procedures:
     steps: [undo]
 "#
     )
+}
+
+/// One more job for `prometheus_config`, with the label that sets clusters apart.
+fn scrape_of_backout(door: &Gate) -> String {
+    format!("- job_name: backout\n  static_configs:\n  - targets: ['{}']\n    labels: {{cluster: test}}\n", door.address())
 }
 
 fn hook(door: &Gate) -> String {
