@@ -10,8 +10,9 @@ use backout::model::{
     Fingerprint, IncidentId, Labels, Message, Moment, PeerAlertState, PeerView, TargetRef, Time, UnknownKind, Urgency,
 };
 use backout::notify::{AlertmanagerChannel, ChannelSettings, NotifierSet, WebhookChannel};
-use backout::observe::AlertmanagerClient;
+use backout::observe::{AlertmanagerClient, WATCHDOG};
 use backout::outgoing::{Clients, EndpointSettings};
+use backout::policy::matcher::parse_one;
 use backout::ports::{Alertmanagers, Clock, Notifier};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -149,6 +150,40 @@ async fn each_peer_answers_for_itself() {
     assert_eq!(view.peers[0].value.as_ref().map_err(|why| why.kind).err(), Some(UnknownKind::Unreachable));
     assert!(view.peers[2].get().is_some());
     assert!(view.peers[0].source.contains(pair[0].url()), "{}", view.peers[0].source);
+}
+
+#[tokio::test]
+async fn the_watchdog_is_the_one_that_was_heard_of_least() {
+    let read = |items: &[&str]| items.iter().map(|text| parse_one(text).expect("a matcher")).collect::<Vec<_>>();
+    for release in BOTH {
+        let sink = Sink::start().await;
+        let am = Alertmanager::start(release, &config(sink.url()), &[]).await;
+        let any = observer(&[am.url()]).with_watchdog(read(&[WATCHDOG]));
+        let ours = observer(&[am.url()]).with_watchdog(read(&[WATCHDOG, r#"prometheus=~"a|\"quoted\"""#]));
+        am.post_alert(&[("alertname", "Other")], &[]).await;
+        assert_eq!(view(&any, &[]).await.watchdog_at, None, "nobody sent it");
+
+        let (a, b) = ([("alertname", "Watchdog"), ("prometheus", "a")], [("alertname", "Watchdog"), ("prometheus", "b")]);
+        am.post_alert(&a, &[]).await;
+        let first = view(&ours, &[]).await.watchdog_at.expect("sent");
+        assert!(Time::from_millis(now().as_millisecond()).since(first) < SOON, "{first}");
+        eventually("the other is sent later", SOON, async || {
+            am.post_alert(&b, &[]).await;
+            let raw = am.alerts().await;
+            let times: Vec<_> = raw.iter().filter_map(|alert| Time::parse(alert["updatedAt"].as_str()?)).collect();
+            if times.iter().any(|at| *at > first) { Ok(()) } else { Err(format!("{times:?}")) }
+        })
+        .await;
+        assert_eq!(view(&any, &[]).await.watchdog_at, Some(first), "one of them is not heard of any more");
+        am.silence(&a).await;
+        eventually("a silence takes no witness away", SOON, async || {
+            am.post_alert(&a, &[]).await;
+            let told = view(&ours, &[]).await.watchdog_at;
+            if told > Some(first) { Ok(()) } else { Err(format!("{told:?}")) }
+        })
+        .await;
+        assert_eq!(view(&observer(&[am.url()]), &[]).await.watchdog_at, None, "nobody asked for it");
+    }
 }
 
 #[tokio::test]
