@@ -94,8 +94,8 @@ pub trait Notifier: Send + Sync {
     /// `close_page`. Returns the channel that has it, or what each one said.
     fn deliver(&self, message: Message) -> BoxFuture<'_, Delivery>;
 
-    /// Ends the page of an incident.
-    fn close_page(&self, incident: IncidentId) -> BoxFuture<'_, ()>;
+    /// Ends the page of an incident; without one, the page of our own blindness.
+    fn close_page(&self, incident: Option<IncidentId>) -> BoxFuture<'_, ()>;
 }
 
 /// A row of the journal.

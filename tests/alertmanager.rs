@@ -259,13 +259,34 @@ async fn a_page_reaches_its_receiver_and_is_closed() {
         set.deliver(page(2)).await;
         sink.wait_for("the second page", SOON, |body| notified(body).contains(&firing(2))).await;
 
-        set.close_page(IncidentId("i0123456789ab".to_owned())).await;
+        set.close_page(Some(IncidentId("i0123456789ab".to_owned()))).await;
         sink.wait_for("the end", SOON, |body| body["status"] == "resolved").await;
         eventually("nothing is left", SOON, async || {
             let left = am.alerts().await;
             if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_our_own_blindness_is_ended_too() {
+    for release in BOTH {
+        let sink = Sink::start().await;
+        let am = Alertmanager::start(release, &config(sink.url()), &[]).await;
+        let blind =
+            |number: u32| Message { incident: None, moment: Moment::Blind, id: format!("blind-{number}"), ..page(number) };
+        let other = set(&[pager(&[am.url()])], 1);
+        other.deliver(page(1)).await;
+        let set = set(&[pager(&[am.url()])], 1);
+        assert_eq!(set.deliver(blind(1)).await.delivered, ["pager"]);
+        sink.wait_for("the page", SOON, |body| notified(body).contains(&("firing".to_owned(), "blind-1".to_owned()))).await;
+        // From another process: this one knows of no page, the peer does.
+        other.close_page(None).await;
+        sink.wait_for("the end", SOON, |body| notified(body).contains(&("resolved".to_owned(), "blind-1".to_owned()))).await;
+        let left = am.alerts().await;
+        let left: Vec<_> = left.iter().map(|alert| &alert["labels"]["backout_incident"]).collect();
+        assert_eq!(left, ["i0123456789ab"], "and no other page");
     }
 }
 

@@ -67,7 +67,7 @@ pub enum Urgency {
 pub struct Message {
     /// Unique: incident, moment, number.
     pub id: String,
-    /// The incident; absent only for `blind`.
+    /// The incident; absent where we speak of ourselves: that we are blind, and that we see again.
     pub incident: Option<IncidentId>,
     /// When in its life.
     pub moment: Moment,

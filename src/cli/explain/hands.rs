@@ -78,7 +78,7 @@ impl Notifier for Nobody {
         ready(Delivery { delivered: Vec::new(), failed: vec![("none".to_owned(), ONLY_LOOKS.to_owned())] }).boxed()
     }
 
-    fn close_page(&self, _: IncidentId) -> BoxFuture<'_, ()> {
+    fn close_page(&self, _: Option<IncidentId>) -> BoxFuture<'_, ()> {
         ready(()).boxed()
     }
 }
