@@ -1,14 +1,21 @@
-//! L3: the wall clock. The only place that reads it; everything else is told the time.
+//! L3: the system's clocks. The only place that reads them; everything else is told the time.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::model::Time;
 use crate::ports::Clock;
 
-/// The longest sleep before the clock is looked at again: it may have been set meanwhile.
+/// The longest sleep before it is looked at how much time has passed: timers stand still while the machine sleeps.
 const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+/// The clock that goes on while the machine sleeps.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ELAPSED: ClockId = ClockId::Boottime;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const ELAPSED: ClockId = ClockId::Monotonic;
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,10 +31,20 @@ impl Clock for SystemClock {
         Time::from_millis(millis)
     }
 
+    fn elapsed(&self) -> Duration {
+        // Counts from the machine's start: never negative.
+        Duration::try_from(clock_gettime(ELAPSED)).unwrap_or_default()
+    }
+
     fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()> {
+        self.sleep(at.since(self.now()))
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        let end = self.elapsed().saturating_add(span);
         Box::pin(async move {
             loop {
-                let left = at.since(Self.now());
+                let left = end.saturating_sub(Self.elapsed());
                 if left.is_zero() {
                     return;
                 }
@@ -42,11 +59,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn sleeps_until_the_clock_reads_it() {
+    async fn sleeps_as_long_as_the_clock_lacks() {
         let clock = SystemClock;
-        let at = clock.now() + Duration::from_millis(20);
+        let (at, before) = (clock.now() + Duration::from_millis(20), clock.elapsed());
         clock.sleep_until(at).await;
-        assert!(clock.now() >= at);
+        assert!(clock.elapsed() - before >= Duration::from_millis(19));
         clock.sleep_until(Time::from_millis(0)).await;
+    }
+
+    #[test]
+    fn elapsed_time_only_grows() {
+        let first = SystemClock.elapsed();
+        assert!(first > Duration::ZERO && SystemClock.elapsed() >= first);
     }
 }

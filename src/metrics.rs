@@ -180,6 +180,8 @@ pub struct Metrics {
     pub rollback_unreconciled: IntGauge,
     /// `backout_pages_untaken`: open incidents whose newest page no channel took.
     pub pages_untaken: IntGauge,
+    /// `backout_clock_leaps_total`: times that somebody set the clock by two seconds or more.
+    pub clock_leaps: IntCounter,
 }
 
 impl Metrics {
@@ -238,6 +240,7 @@ impl Metrics {
             store_commit_failures: make.counter("store_commit_failures_total", "Commits that the journal did not make.")?,
             rollback_unreconciled: make
                 .gauge("rollback_unreconciled", "Targets that still run a release that we put back; git says another one.")?,
+            clock_leaps: make.counter("clock_leaps_total", "Times that the clock was set by two seconds or more.")?,
             registry: make.0,
         };
         metrics.touch();

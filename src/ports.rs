@@ -3,6 +3,8 @@
 //!
 //! Every method answers within the time that its implementation bounds; a failure is a value (`Unknown`, `Refused`), never a panic.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
@@ -13,11 +15,23 @@ use crate::model::{
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
-    /// The wall clock.
+    /// The wall clock. Somebody may set it at any moment, forward or back.
     fn now(&self) -> Time;
 
-    /// Resolves when the wall clock reads `at` or later.
+    /// How long ago some moment was that stays the same for as long as the process runs. It goes on while the machine sleeps, and
+    /// nobody can set it: deadlines that must not depend on the wall clock count by it. As it is here, right for a clock that is
+    /// never set.
+    fn elapsed(&self) -> Duration {
+        self.now().since(Time::default())
+    }
+
+    /// Resolves after as long as the wall clock lacks to `at` now. Setting it meanwhile makes that neither longer nor shorter.
     fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()>;
+
+    /// Resolves after that long.
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(self.now() + span)
+    }
 }
 
 /// Reading and writing the cluster.
@@ -80,8 +94,8 @@ pub trait Notifier: Send + Sync {
     /// `close_page`. Returns the channel that has it, or what each one said.
     fn deliver(&self, message: Message) -> BoxFuture<'_, Delivery>;
 
-    /// Ends the page of an incident.
-    fn close_page(&self, incident: IncidentId) -> BoxFuture<'_, ()>;
+    /// Ends the page of an incident; without one, the page of our own blindness.
+    fn close_page(&self, incident: Option<IncidentId>) -> BoxFuture<'_, ()>;
 }
 
 /// A row of the journal.
@@ -149,6 +163,8 @@ pub struct Received {
     pub seq: u64,
     /// When it came in: the row's time.
     pub at: Time,
+    /// The same by `Clock::elapsed`: the wall clock may have been set since.
+    pub elapsed: Duration,
     /// Which endpoint took it.
     pub source: Source,
     /// The body as it was sent, without the receipt's header.

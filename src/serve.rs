@@ -156,6 +156,7 @@ async fn outside(
 ) -> Result<Outside, ServeError> {
     let clients = Clients::new().map_err(ServeError::new)?;
     let alertmanagers = AlertmanagerClient::new(&clients, &settings.alertmanagers, Arc::clone(clock)).map_err(ServeError::new)?;
+    let alertmanagers = alertmanagers.with_watchdog(settings.watchdog.clone());
     let prometheus = if settings.prometheus.is_empty() {
         tracing::warn!("no Prometheus is configured: facts and onsets are unknown, and what rests on them pages");
         None

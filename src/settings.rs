@@ -19,8 +19,10 @@ use crate::http::HttpSettings;
 use crate::http::auth::{TokenFiles, Tokens};
 use crate::model::TargetRef;
 use crate::notify::{AlertmanagerChannel, ChannelSettings};
+use crate::observe::WATCHDOG;
 use crate::outgoing::{self, EndpointSettings};
 use crate::policy::duration;
+use crate::policy::matcher::{Matcher, parse_item};
 use crate::telemetry::LogFormat;
 
 use file::{File, Scalar};
@@ -100,6 +102,8 @@ pub struct Settings {
     pub prometheus: Vec<EndpointSettings>,
     /// Every Alertmanager peer.
     pub alertmanagers: Vec<EndpointSettings>,
+    /// What matches the alert that always fires: the witness, besides Prometheus, that rules are evaluated. Empty: there is none.
+    pub watchdog: Vec<Matcher>,
     /// How people are told. Without a list of their own: through the Alertmanager peers, as `alertmanager`.
     pub channels: Vec<ChannelSettings>,
     /// Who may do what. Read already, so that what is wrong with a file is said with everything else.
@@ -259,6 +263,7 @@ impl Check {
         self.namespaces(&namespaces);
         let prometheus = self.endpoints("prometheus", args.prometheus, file.prometheus);
         let alertmanagers = self.endpoints("alertmanager", args.alertmanager, file.alertmanager);
+        let watchdog = self.watchdog(file.watchdog);
         let channels = self.channels(file.channels, &alertmanagers);
         let external_url = args.external_url.or(file.external_url);
         let external_url = external_url.and_then(|url| self.noted("external_url", outgoing::address(&url)));
@@ -278,6 +283,7 @@ impl Check {
             namespaces,
             prometheus,
             alertmanagers,
+            watchdog,
             channels,
             tokens: Arc::new(tokens?),
             http,
@@ -334,6 +340,17 @@ impl Check {
             }
         }
         endpoints
+    }
+
+    fn watchdog(&mut self, written: Option<Vec<String>>) -> Vec<Matcher> {
+        let items = written.unwrap_or_else(|| vec![WATCHDOG.to_owned()]);
+        let read: Vec<Matcher> =
+            items.iter().filter_map(|item| self.noted("watchdog", parse_item(item))).flat_map(|read| read.matchers).collect();
+        // Matchers that all match what is not there would take any alert for it.
+        if !read.is_empty() && read.iter().all(|matcher| matcher.matches_value("")) {
+            self.problem("watchdog", format!("it matches every alert; expected something like `{WATCHDOG}`"));
+        }
+        read
     }
 
     fn rebased(&self, endpoint: EndpointSettings) -> EndpointSettings {

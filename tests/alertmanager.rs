@@ -10,8 +10,9 @@ use backout::model::{
     Fingerprint, IncidentId, Labels, Message, Moment, PeerAlertState, PeerView, TargetRef, Time, UnknownKind, Urgency,
 };
 use backout::notify::{AlertmanagerChannel, ChannelSettings, NotifierSet, WebhookChannel};
-use backout::observe::AlertmanagerClient;
+use backout::observe::{AlertmanagerClient, WATCHDOG};
 use backout::outgoing::{Clients, EndpointSettings};
+use backout::policy::matcher::parse_one;
 use backout::ports::{Alertmanagers, Clock, Notifier};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -152,6 +153,40 @@ async fn each_peer_answers_for_itself() {
 }
 
 #[tokio::test]
+async fn the_watchdog_is_the_one_that_was_heard_of_least() {
+    let read = |items: &[&str]| items.iter().map(|text| parse_one(text).expect("a matcher")).collect::<Vec<_>>();
+    for release in BOTH {
+        let sink = Sink::start().await;
+        let am = Alertmanager::start(release, &config(sink.url()), &[]).await;
+        let any = observer(&[am.url()]).with_watchdog(read(&[WATCHDOG]));
+        let ours = observer(&[am.url()]).with_watchdog(read(&[WATCHDOG, r#"prometheus=~"a|\"quoted\"""#]));
+        am.post_alert(&[("alertname", "Other")], &[]).await;
+        assert_eq!(view(&any, &[]).await.watchdog_at, None, "nobody sent it");
+
+        let (a, b) = ([("alertname", "Watchdog"), ("prometheus", "a")], [("alertname", "Watchdog"), ("prometheus", "b")]);
+        am.post_alert(&a, &[]).await;
+        let first = view(&ours, &[]).await.watchdog_at.expect("sent");
+        assert!(Time::from_millis(now().as_millisecond()).since(first) < SOON, "{first}");
+        eventually("the other is sent later", SOON, async || {
+            am.post_alert(&b, &[]).await;
+            let raw = am.alerts().await;
+            let times: Vec<_> = raw.iter().filter_map(|alert| Time::parse(alert["updatedAt"].as_str()?)).collect();
+            if times.iter().any(|at| *at > first) { Ok(()) } else { Err(format!("{times:?}")) }
+        })
+        .await;
+        assert_eq!(view(&any, &[]).await.watchdog_at, Some(first), "one of them is not heard of any more");
+        am.silence(&a).await;
+        eventually("a silence takes no witness away", SOON, async || {
+            am.post_alert(&a, &[]).await;
+            let told = view(&ours, &[]).await.watchdog_at;
+            if told > Some(first) { Ok(()) } else { Err(format!("{told:?}")) }
+        })
+        .await;
+        assert_eq!(view(&observer(&[am.url()]), &[]).await.watchdog_at, None, "nobody asked for it");
+    }
+}
+
+#[tokio::test]
 async fn without_peers_nothing_is_claimed() {
     assert!(observer(&[]).view(vec![Fingerprint(1)]).await.peers.is_empty());
 }
@@ -225,13 +260,34 @@ async fn a_page_reaches_its_receiver_and_is_closed() {
         set.deliver(page(2)).await;
         sink.wait_for("the second page", SOON, |body| notified(body).contains(&firing(2))).await;
 
-        set.close_page(IncidentId("i0123456789ab".to_owned())).await;
+        set.close_page(Some(IncidentId("i0123456789ab".to_owned()))).await;
         sink.wait_for("the end", SOON, |body| body["status"] == "resolved").await;
         eventually("nothing is left", SOON, async || {
             let left = am.alerts().await;
             if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_our_own_blindness_is_ended_too() {
+    for release in BOTH {
+        let sink = Sink::start().await;
+        let am = Alertmanager::start(release, &config(sink.url()), &[]).await;
+        let blind =
+            |number: u32| Message { incident: None, moment: Moment::Blind, id: format!("blind-{number}"), ..page(number) };
+        let other = set(&[pager(&[am.url()])], 1);
+        other.deliver(page(1)).await;
+        let set = set(&[pager(&[am.url()])], 1);
+        assert_eq!(set.deliver(blind(1)).await.delivered, ["pager"]);
+        sink.wait_for("the page", SOON, |body| notified(body).contains(&("firing".to_owned(), "blind-1".to_owned()))).await;
+        // From another process: this one knows of no page, the peer does.
+        other.close_page(None).await;
+        sink.wait_for("the end", SOON, |body| notified(body).contains(&("resolved".to_owned(), "blind-1".to_owned()))).await;
+        let left = am.alerts().await;
+        let left: Vec<_> = left.iter().map(|alert| &alert["labels"]["backout_incident"]).collect();
+        assert_eq!(left, ["i0123456789ab"], "and no other page");
     }
 }
 

@@ -651,6 +651,9 @@ async fn with_a_full_disk_alerts_are_refused_and_a_human_hears() {
         status => Err(status.to_string()),
     })
     .await;
+    let over = |body: &Value| body["moment"] == "closed" && body["dedup_key"] == page["dedup_key"];
+    let over = people.wait_for("the end of it", LATER, over).await;
+    assert_eq!((&over["urgency"], &over["incident"]), (&json!("announce"), &Value::Null), "{over}");
     wait_remembered(&backout, "After").await;
     backout.kill9();
     backout.restart().await;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backout::model::{Alert, AlertStatus, Fingerprint, Labels, Time, UnknownKind};
-use backout::observe::{AlertmanagerClient, PrometheusClient, PrometheusLimits};
+use backout::observe::{AlertmanagerClient, PrometheusClient, PrometheusLimits, WATCHDOG};
 use backout::outgoing::{Clients, EndpointSettings};
+use backout::policy::matcher::parse_one;
 use backout::ports::{Alertmanagers, Clock, Prometheus as _};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use support::{Alertmanager, Prometheus, Release, Sink, eventually, free_port, http, install_crypto, now};
+use support::{Alertmanager, Prometheus, Release, Sink, eventually, free_port, holds, http, install_crypto, now};
 use support::{prometheus_config, route_to_webhook};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -184,6 +185,51 @@ async fn evaluation_and_tail_are_read_from_the_rules() {
     assert_eq!((tail.tail, tail.source.as_str()), (Duration::from_secs(300 + 60 + 1), "prometheus rules"));
     assert_eq!(client.tail("Recorded".to_owned()).await, None, "a recording rule's own look-back is not seen");
     assert_eq!(client.tail("NoSuchRule".to_owned()).await, None);
+}
+
+/// The alert that always fires, and nothing else.
+const ALWAYS: &str = r#"
+groups:
+- name: watchdog
+  interval: 500ms
+  rules:
+  - alert: Watchdog
+    expr: vector(1)
+"#;
+
+#[tokio::test]
+async fn the_watchdog_tells_for_as_long_as_prometheus_evaluates() {
+    for release in [Release::Old, Release::New] {
+        let sink = Sink::start().await;
+        let am = Alertmanager::start(release, &route_to_webhook(sink.url(), Duration::from_millis(500)), &[]).await;
+        let mut prometheus = Prometheus::start(&config(&[am.url()]), ALWAYS).await;
+        let clients = Clients::new().expect("clients");
+        let watchdog = [WATCHDOG, r#"region="eu""#].map(|text| parse_one(text).expect("a matcher"));
+        let peers = [EndpointSettings::plain(am.url())];
+        let client = AlertmanagerClient::new(&clients, &peers, Arc::new(RealClock)).expect("a client");
+        let client = client.with_watchdog(watchdog.into());
+        let told = async || client.view(Vec::new()).await.peers[0].get().expect("an answer").watchdog_at;
+        let later = async |than: Option<Time>| {
+            eventually("it is heard of again", SOON, async || {
+                let told = told().await;
+                if told > than { Ok(told) } else { Err(format!("{told:?}")) }
+            })
+            .await
+        };
+        // What is sent again moves its time, though it is the same alert.
+        let first = later(None).await;
+        let second = later(first).await;
+        let age = RealClock.now().since(second.expect("a time"));
+        assert!(age < Duration::from_secs(10), "{age:?}");
+        prometheus.kill9();
+        // What was on its way arrives; some seconds later the peer holds it no more.
+        let last = told().await.expect("a time");
+        holds("nothing is heard of it any more", Duration::from_secs(4), async || {
+            let told = told().await;
+            if told.is_none_or(|told| told.since(last) <= Duration::from_secs(1)) { Ok(()) } else { Err(format!("{told:?}")) }
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

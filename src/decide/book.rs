@@ -25,6 +25,9 @@ pub struct Book {
     pub gaps: Vec<Gap>,
     /// When a record was last written: the start of the next gap.
     pub alive_at: Option<Time>,
+    /// When the watch last heard from the API server, about; the start before it has.
+    #[serde(default)]
+    pub watch_heard_at: Option<Time>,
     /// Receipts up to this row are consumed.
     pub consumed_through: u64,
     /// Receipts after that row that are consumed (they come in any order). Bounded by `RECEIPTS`.
@@ -75,9 +78,17 @@ pub struct Gap {
     pub from: Option<Time>,
     /// Its end.
     pub to: Time,
+    /// Whether we were alive, and only the watch heard nothing: incidents were opened in it.
+    #[serde(default)]
+    pub unwatched: bool,
 }
 
 impl Gap {
+    /// A time in which we did not look at all.
+    pub fn away(from: Option<Time>, to: Time) -> Self {
+        Self { from, to, unwatched: false }
+    }
+
     /// Its length; endless before the first start.
     pub fn length(&self) -> Duration {
         self.from.map_or(Duration::MAX, |from| self.to.since(from))

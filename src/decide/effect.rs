@@ -100,6 +100,18 @@ pub enum Input {
     Operation(Operation),
     /// Time went by.
     Tick,
+    /// The watch hears from the API server: told before anything else that it saw since.
+    WatchHeard {
+        /// When it last did.
+        at: Time,
+    },
+    /// Somebody set our clock since the last input.
+    ClockSet {
+        /// By how many milliseconds; back, where they are negative.
+        by: i64,
+        /// Whether that was while we were away: seen at the start, because what is remembered lies ahead.
+        away: bool,
+    },
 }
 
 /// What is to be done outside, after the records are durable.

@@ -8,6 +8,7 @@ use super::draft::Draft;
 use super::effect::{Context, Step};
 use super::incident::{Incident, Lane, Phase};
 use super::intake;
+use super::limits::LOST;
 use super::observation::Purpose;
 use super::plan;
 use super::transition::Event;
@@ -45,7 +46,8 @@ fn landed_late(book: &Book, event: &WatchEvent) -> Option<IncidentId> {
     let intended = |incident: &Incident| {
         let attempt = incident.attempt().filter(|attempt| !attempt.plan.steps.is_empty())?;
         let at = attempt.last_intended_at.unwrap_or(attempt.intended_at);
-        (attempt.plan.target == event.target && attempt.plan.to.digest == event.release && at <= event.first_write).then_some(at)
+        (attempt.plan.target == event.target && attempt.plan.to.digest == event.release && at <= event.first_write + LOST)
+            .then_some(at)
     };
     let last = book.incidents.values().filter_map(|incident| Some((intended(incident)?, incident))).max_by_key(|(at, _)| *at);
     last.filter(|(_, incident)| incident.is_given_up()).map(|(_, incident)| incident.id.clone())
@@ -244,15 +246,8 @@ fn resume(draft: &mut Draft<'_>) {
     match draft.incident.phase.clone() {
         Phase::Settling { .. } => {}
         Phase::Deciding { .. } => draft.ask(Purpose::Decide, 0),
-        // A full countdown again: whoever wanted to veto could not reach us.
-        Phase::Countdown { until } => {
-            let countdown = draft.incident.plan.as_ref().map(|plan| plan.countdown).unwrap_or_default();
-            draft.enter(Phase::Countdown { until: until.map(|_| now + countdown) });
-            if until.is_some() {
-                let title = format!("rolling back at {}: {}", now + countdown, super::tell::subject(&draft.incident));
-                draft.announce(Moment::Decided, &title, "backout was restarted: a full countdown again");
-            }
-        }
+        // Whoever wanted to veto could not reach us.
+        Phase::Countdown { until } => countdown_again(draft, until, "backout was restarted"),
         Phase::Approval { until } => draft.enter(Phase::Approval { until }),
         Phase::Preparing { .. } => life::prepare(draft),
         // An intent may be durable already (a guard had failed): the target is looked at first, as after a cut-off write.
@@ -268,6 +263,17 @@ fn resume(draft: &mut Draft<'_>) {
         Phase::Verifying { .. } => draft.ask(Purpose::Verify, 0),
         Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.ask(Purpose::Watch, 0),
         Phase::Closed { .. } => {}
+    }
+}
+
+/// A full countdown again, unless it is suspended.
+pub(super) fn countdown_again(draft: &mut Draft<'_>, until: Option<Time>, why: &str) {
+    let countdown = draft.incident.plan.as_ref().map(|plan| plan.countdown).unwrap_or_default();
+    let until = until.map(|_| draft.now + countdown);
+    draft.enter(Phase::Countdown { until });
+    if let Some(until) = until {
+        let title = format!("rolling back at {until}: {}", super::tell::subject(&draft.incident));
+        draft.announce(Moment::Decided, &title, &format!("{why}: a full countdown again"));
     }
 }
 

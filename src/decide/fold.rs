@@ -14,7 +14,7 @@ const GAPS: usize = 64;
 /// Occurrences that are remembered; the oldest are forgotten first.
 const SEEN: usize = 100_000;
 /// Without a record for this long, we stood still.
-const STOOD_STILL: std::time::Duration = std::time::Duration::from_secs(3 * 60);
+pub(super) const STOOD_STILL: std::time::Duration = std::time::Duration::from_secs(3 * 60);
 
 impl Book {
     /// Carries a record out.
@@ -26,14 +26,17 @@ impl Book {
         match &stamped.record {
             Record::Started { .. } => {
                 if let Some(from) = self.alive_at {
+                    self.unheard(from);
                     self.targets.values_mut().for_each(|history| ledger::interrupted(history, from));
                 }
-                self.gap(Gap { from: self.alive_at, to: at });
+                self.gap(Gap::away(self.alive_at, at));
+                self.watch_heard_at = Some(at);
             }
+            Record::ClockSet { by, away } => self.clock_set(*by, *away, at),
             // The loop writes something each minute: where it did not, it stood still (the journal did not commit, the machine
             // slept, the clock leapt), and nobody looked.
             _ if self.alive_at.is_some_and(|from| at.since(from) > STOOD_STILL) => {
-                self.gap(Gap { from: self.alive_at, to: at });
+                self.gap(Gap::away(self.alive_at, at));
                 self.carry(stamped)?;
             }
             _ => self.carry(stamped)?,
@@ -42,7 +45,7 @@ impl Book {
         Ok(())
     }
 
-    fn gap(&mut self, gap: Gap) {
+    pub(super) fn gap(&mut self, gap: Gap) {
         self.gaps.push(gap);
         if self.gaps.len() > GAPS {
             self.gaps.remove(0);
@@ -81,9 +84,11 @@ impl Book {
                 if let Some(pause) = self.pauses.remove(pause)
                     && pause.scope == PauseScope::Global
                 {
-                    self.gap(Gap { from: Some(pause.from), to: at });
+                    self.gap(Gap::away(Some(pause.from), at));
                 }
             }
+            Record::ClockSet { .. } => {}
+            Record::WatchHeard { at } => self.watch_heard(*at),
             Record::Forgotten { before } => {
                 self.forget(*before);
                 self.forgot_at = Some(at);

@@ -11,6 +11,7 @@ mod events;
 mod fold;
 pub mod incident;
 mod intake;
+mod leap;
 pub mod ledger;
 mod life;
 pub mod limits;
@@ -27,6 +28,8 @@ mod scope;
 mod step;
 mod tell;
 pub mod transition;
+mod unwatched;
 pub mod verdict;
 
+pub use leap::set_back_while_away;
 pub use step::{step, wake_at};

@@ -84,12 +84,87 @@ fn doubt(view: &AlertmanagerView, now: Time, limits: &Limits) -> Option<String> 
             Ok(_) => {}
         }
     }
-    match &view.evaluated_at.value {
-        Err(why) => Some(format!("whether rules are evaluated is not known: {why}")),
-        Ok(at) if now.since(*at) > limits.evaluation_age => Some(format!(
+    not_evaluated(view, now, limits)
+}
+
+/// Why it is not known that rules are being evaluated, if it is not. There are two witnesses: Prometheus itself, and the alert that
+/// always fires, which a peer holds for as long as Prometheus sends it. The one that saw it last counts.
+fn not_evaluated(view: &AlertmanagerView, now: Time, limits: &Limits) -> Option<String> {
+    let watchdogs = view.peers.iter().filter_map(|peer| peer.get()?.watchdog_at);
+    let witnesses = view.evaluated_at.value.iter().copied().chain(watchdogs);
+    // A time that lies far ahead is of a clock that is not ours: how long ago that was cannot be told.
+    let (ahead, seen): (Vec<Time>, Vec<Time>) = witnesses.partition(|at| at.since(now) > limits.evaluation_age);
+    match (seen.into_iter().max(), ahead.first(), &view.evaluated_at.value) {
+        (Some(at), _, _) if now.since(at) <= limits.evaluation_age => None,
+        (Some(at), _, _) => Some(format!(
             "rules were last evaluated {} s ago",
-            now.since(*at).min(Duration::from_secs(u64::from(u32::MAX))).as_secs()
+            now.since(at).min(Duration::from_secs(u64::from(u32::MAX))).as_secs()
         )),
-        Ok(_) => None,
+        (None, Some(at), _) => Some(format!(
+            "rules were evaluated {} s from now by another clock: ours or that one is wrong",
+            at.since(now).as_secs()
+        )),
+        (None, None, read) => {
+            let why = read.as_ref().err().map(ToString::to_string).unwrap_or_default();
+            Some(format!("whether rules are evaluated is not known: {why}; no peer holds the watchdog alert"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Fact, PeerView, Unknown, UnknownKind};
+
+    fn at(seconds: i64) -> Time {
+        Time::from_millis(1_772_442_000_000 + 1000 * seconds)
+    }
+
+    /// Seconds from now of Prometheus' last evaluation and of each peer's watchdog; `None`: unknown.
+    fn doubt_of(evaluated: Option<i64>, watchdogs: &[Option<i64>]) -> Option<String> {
+        let unknown = Unknown::new(UnknownKind::Empty, "it has no alerting rules");
+        let peer = |watchdog: &Option<i64>| {
+            let up = Duration::from_secs(3600);
+            let view = PeerView { peer: "am".to_owned(), up, alerts: Vec::new(), watchdog_at: watchdog.map(at) };
+            Fact::known(view, at(0), "am")
+        };
+        let evaluated_at = match evaluated {
+            Some(seconds) => Fact::known(at(seconds), at(0), "prometheus"),
+            None => Fact::unknown(unknown, at(0), "prometheus"),
+        };
+        let view = AlertmanagerView { peers: watchdogs.iter().map(peer).collect(), evaluated_at };
+        doubt(&view, at(0), &Limits::default())
+    }
+
+    #[test]
+    fn either_witness_is_enough_and_the_newer_one_counts() {
+        for (evaluated, watchdogs) in [
+            (Some(-120), &[None][..]),
+            (None, &[Some(-120)]),
+            (Some(-3000), &[Some(-30)]),
+            (Some(-30), &[Some(-3000)]),
+            (None, &[Some(-3000), Some(-30)]),
+            (None, &[None, Some(-30)]),
+            (Some(60), &[None]),
+        ] {
+            assert_eq!(doubt_of(evaluated, watchdogs), None, "{evaluated:?} {watchdogs:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_witness_saw_lately_is_not_known() {
+        for (evaluated, watchdogs, words) in [
+            (None, &[None][..], "is not known: it has no alerting rules; no peer holds the watchdog alert"),
+            (Some(-121), &[None], "last evaluated 121 s ago"),
+            (None, &[Some(-121)], "last evaluated 121 s ago"),
+            (Some(-500), &[Some(-300), Some(-400)], "last evaluated 300 s ago"),
+            // A clock that is ahead must not make what was seen an hour ago look new.
+            (Some(3600), &[None], "3600 s from now by another clock"),
+            (None, &[Some(3600)], "3600 s from now by another clock"),
+            (Some(-500), &[Some(3600)], "last evaluated 500 s ago"),
+        ] {
+            let why = doubt_of(evaluated, watchdogs).unwrap_or_default();
+            assert!(why.contains(words), "{evaluated:?} {watchdogs:?}: {why:?}");
+        }
     }
 }

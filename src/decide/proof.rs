@@ -152,10 +152,11 @@ fn fact(ctx: &Context<'_>, book: &Book, incident: &Incident, source: &str, obser
     }
 }
 
-/// An alert whose condition began after the write.
+/// An alert whose condition began after the write. The onset is of another clock than ours: what we had heard of before cannot.
 fn worse(incident: &Incident, since: Time) -> Option<String> {
     let began_after = |member: &&super::incident::Member| {
-        member.resolved_at.is_none() && member.onset.at.as_ref().is_ok_and(|onset| *onset > since)
+        let heard_after = member.resolved_at.is_none() && member.received_at > since;
+        heard_after && member.onset.at.as_ref().is_ok_and(|onset| *onset > since)
     };
     let member = incident.members.values().find(began_after)?;
     Some(format!("alert {:?} began after the rollback", member.alert.label("alertname")))

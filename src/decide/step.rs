@@ -5,9 +5,11 @@ use super::book::Book;
 use super::draft::Draft;
 use super::due::{self, Due};
 use super::effect::{Context, Input, Step};
+use super::leap;
 use super::life;
 use super::limits::Limits;
 use super::transition::Event;
+use super::unwatched;
 use super::{events, intake, operate};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{IncidentId, Time};
@@ -49,6 +51,8 @@ pub fn step(ctx: &Context<'_>, book: &Book, input: Input, now: Time) -> Step {
         Input::Watched(event) => events::watched(ctx, book, now, &event, &mut step),
         Input::Operation(operation) => operate::operate(ctx, book, now, operation, &mut step),
         Input::Tick => tick(ctx, book, now, &mut step),
+        Input::WatchHeard { at } => unwatched::heard(book, at, now, &mut step),
+        Input::ClockSet { by, away } => leap::clock_set(ctx, book, now, (by, away), &mut step),
     }
     step
 }

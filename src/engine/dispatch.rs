@@ -109,7 +109,7 @@ impl Hands {
                 Some(Input::Told { incident, folded, message: id, page, delivery })
             }
             Effect::ClosePage(incident) => {
-                self.notifier.close_page(incident).await;
+                self.notifier.close_page(Some(incident)).await;
                 None
             }
             Effect::Event { target, incident, reason, note } => {

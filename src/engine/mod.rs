@@ -4,6 +4,7 @@
 mod dispatch;
 mod gauges;
 mod handle;
+mod leap;
 mod lookout;
 mod recover;
 mod run;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::dispatch::{Dispatcher, Hands};
 use super::gauges;
 use super::handle::{Command, EngineHandle, PolicySource};
+use super::leap::Leaps;
 use super::recover::{RecoverError, Recovered, recover};
 use super::view::View;
 use crate::decide::book::Book;
@@ -22,7 +23,7 @@ use crate::journal::receipt;
 use crate::journal::record::{self, Stamped};
 use crate::journal::snapshot;
 use crate::metrics::Metrics;
-use crate::model::{Operation, Time};
+use crate::model::{Operation, Time, WatchEvent};
 use crate::policy::types::Policies;
 use crate::ports::{ControlError, Received, RowKind, Store};
 
@@ -77,6 +78,7 @@ pub struct Engine {
     input_sender: mpsc::Sender<Input>,
     dispatcher: Dispatcher,
     ready: Arc<AtomicBool>,
+    leaps: Leaps,
 }
 
 /// An operation's answer, held back until it is durable.
@@ -111,6 +113,7 @@ impl Engine {
         };
         let dispatcher = Dispatcher::new(settings.hands.clone(), input_sender.clone());
         let policies = settings.policies.clone();
+        let leaps = Leaps::new(&*settings.hands.clock);
         tracing::info!(rows = seq, incidents_open = book.open().count(), receipts_pending = receipts.len(), "journal replayed");
         let engine = Self {
             settings,
@@ -125,6 +128,7 @@ impl Engine {
             input_sender,
             dispatcher,
             ready,
+            leaps,
         };
         Ok((engine, handle))
     }
@@ -134,7 +138,7 @@ impl Engine {
     pub async fn run(
         mut self,
         mut inbox: mpsc::Receiver<Received>,
-        mut watch: mpsc::Receiver<crate::model::WatchEvent>,
+        mut watch: mpsc::Receiver<WatchEvent>,
         stop: CancellationToken,
     ) -> mpsc::Receiver<Received> {
         if self.begin().await.is_err() {
@@ -150,11 +154,12 @@ impl Engine {
                 () = stop.cancelled() => break,
                 Some(command) = self.commands.recv() => self.command(command, &mut batch),
                 Some(input) = self.inputs.recv() => self.step(input, &mut batch),
-                Some(event) = watch.recv() => self.step(Input::Watched(Box::new(event)), &mut batch),
+                Some(event) = watch.recv() => self.watched(event, &mut batch),
                 Some(received) = inbox.recv() => self.received(received, &mut batch),
-                () = self.settings.hands.clock.sleep_until(wake) => {}
+                () = self.settings.hands.clock.sleep(wake.since(now)) => {}
             }
             self.drain_queues(&mut inbox, &mut watch, &mut batch);
+            self.listen(&mut batch);
             self.ticks(&mut batch);
             if self.commit(batch).await.is_err() {
                 self.ready.store(false, Ordering::Release);
@@ -171,6 +176,10 @@ impl Engine {
     /// The first batch: what was acknowledged before the start and not consumed, then the start itself.
     async fn begin(&mut self) -> Result<(), NotDurable> {
         let mut batch = Batch::default();
+        if let Some(set) = decide::set_back_while_away(&self.book, self.now()) {
+            tracing::warn!(?set, "the clock was set back since the journal was last written");
+            self.step(set, &mut batch);
+        }
         self.step(Input::Started { program: env!("CARGO_PKG_VERSION").to_owned() }, &mut batch);
         self.step(Input::Loaded, &mut batch);
         for (seq, at, body) in std::mem::take(&mut self.receipts) {
@@ -178,6 +187,8 @@ impl Engine {
             if let Err(error) = &read {
                 tracing::error!(seq, %error, "a receipt in the journal cannot be read");
             }
+            // A time that lies ahead is of a clock that was set back while we were away: it must not put anything off.
+            let at = at.min(self.now());
             self.step(Input::Received { seq, at, notification: read.ok() }, &mut batch);
         }
         let names = self.policies.policies.iter().map(|policy| policy.name.as_str());
@@ -185,12 +196,7 @@ impl Engine {
         self.commit(batch).await
     }
 
-    fn drain_queues(
-        &mut self,
-        inbox: &mut mpsc::Receiver<Received>,
-        watch: &mut mpsc::Receiver<crate::model::WatchEvent>,
-        batch: &mut Batch,
-    ) {
+    fn drain_queues(&mut self, inbox: &mut mpsc::Receiver<Received>, watch: &mut mpsc::Receiver<WatchEvent>, batch: &mut Batch) {
         // In turns: a storm in one queue delays the others by one input, not for as long as it lasts.
         let mut left = BATCH;
         while left > 0 {
@@ -204,7 +210,7 @@ impl Engine {
                 left = left.saturating_sub(1);
             }
             if let Ok(event) = watch.try_recv() {
-                self.step(Input::Watched(Box::new(event)), batch);
+                self.watched(event, batch);
                 left = left.saturating_sub(1);
             }
             if let Ok(received) = inbox.try_recv() {
@@ -218,20 +224,49 @@ impl Engine {
     }
 
     fn received(&mut self, received: Received, batch: &mut Batch) {
-        let Received { seq, at, source, body, held } = received;
+        let Received { seq, at, elapsed, source, body, held } = received;
+        self.look_at_the_clock(batch);
+        let at = self.leaps.corrected(at, elapsed);
         let notification = receipt::read(source, &body, at).ok();
         drop(held);
         let heard = self.step_heard(Input::Received { seq, at, notification }, batch);
         gauges::heard(&self.settings.metrics, source, &heard);
     }
 
+    fn watched(&mut self, event: WatchEvent, batch: &mut Batch) {
+        self.listen(batch);
+        self.step(Input::Watched(Box::new(event)), batch);
+    }
+
+    /// Whether the watch hears: known before what it saw is made something of.
+    fn listen(&mut self, batch: &mut Batch) {
+        if let Some(at) = self.settings.hands.cluster.as_ref().and_then(|cluster| cluster.watch_heard_at()) {
+            self.step(Input::WatchHeard { at }, batch);
+        }
+    }
+
     fn step(&mut self, input: Input, batch: &mut Batch) {
         let _ = self.step_heard(input, batch);
     }
 
-    /// Steps, and folds the records at once: the next input of the batch sees them. Nothing of it leaves before the commit.
+    /// Steps at this very moment.
     fn step_heard(&mut self, input: Input, batch: &mut Batch) -> Vec<(crate::model::AlertStatus, crate::decide::effect::Heard)> {
-        let now = self.now();
+        self.look_at_the_clock(batch);
+        self.take(input, batch)
+    }
+
+    /// Before anything is judged by a clock, it is seen whether somebody set it.
+    fn look_at_the_clock(&mut self, batch: &mut Batch) {
+        if let Some(by) = self.leaps.look(&*self.settings.hands.clock) {
+            tracing::warn!(by_ms = by, "the clock was set; deadlines move along, countdowns begin again");
+            self.settings.metrics.clock_leaps.inc();
+            let _ = self.take(Input::ClockSet { by, away: false }, batch);
+        }
+    }
+
+    /// Folds the records of a step at once: the next input of the batch sees them. Nothing of it leaves before the commit.
+    fn take(&mut self, input: Input, batch: &mut Batch) -> Vec<(crate::model::AlertStatus, crate::decide::effect::Heard)> {
+        let now = self.leaps.now();
         let context =
             Context { policies: &self.policies, limits: &self.settings.limits, cluster: self.settings.cluster_name.as_deref() };
         if let Input::Observed { observation, .. } = &input {

@@ -111,7 +111,7 @@ impl Webhook {
         let at = self.clock.now();
         let found = census(&row[HEADER_BYTES..], self.settings.cluster.as_deref()).map_err(Refusal::Unparseable)?;
         let result = if found.ours.total() + found.foreign.total() > 0 {
-            let committed = self.commit(source, at, row, held).await;
+            let committed = self.commit(source, (at, self.clock.elapsed()), row, held).await;
             self.count(source, &found, committed.is_ok());
             committed.map(|()| WebhookResult::Accepted)?
         } else {
@@ -123,7 +123,13 @@ impl Webhook {
 
     /// Commits a receipt and hands it on. That happens in a task of its own: a receipt that was committed must reach the engine
     /// also when its sender has hung up, or was told to try again because the journal was slow.
-    async fn commit(&self, source: Source, at: Time, row: Bytes, held: Option<OwnedSemaphorePermit>) -> Result<(), Refusal> {
+    async fn commit(
+        &self,
+        source: Source,
+        (at, elapsed): (Time, Duration),
+        row: Bytes,
+        held: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Refusal> {
         let slot = self.inbox.clone().try_reserve_owned().map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refusal::InboxFull,
             mpsc::error::TrySendError::Closed(_) => Refusal::Closing,
@@ -135,7 +141,7 @@ impl Webhook {
             // A failure is counted by the journal itself.
             let seq = store.append(RowKind::Receipt, at, row.clone()).await?;
             metrics.webhook_commit.observe(started.elapsed().as_secs_f64());
-            slot.send(Received { seq, at, source, body: row.slice(HEADER_BYTES..), held });
+            slot.send(Received { seq, at, elapsed, source, body: row.slice(HEADER_BYTES..), held });
             Ok::<_, StoreError>(())
         });
         match tokio::time::timeout(self.settings.commit_deadline, commit).await {

@@ -84,6 +84,19 @@ pub enum Record {
         /// Everything that was over before this.
         before: Time,
     },
+    /// The watch hears from the API server. A longer silence before it is a time that was not watched.
+    WatchHeard {
+        /// When it last did.
+        at: Time,
+    },
+    /// Our clock was set: this record is the first with times of the new one.
+    ClockSet {
+        /// By how many milliseconds; back, where they are negative.
+        by: i64,
+        /// Whether that was while we were away: at least by so much then, and nobody knows for how long we were.
+        #[serde(default)]
+        away: bool,
+    },
 }
 
 impl Record {

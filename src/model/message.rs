@@ -67,7 +67,7 @@ pub enum Urgency {
 pub struct Message {
     /// Unique: incident, moment, number.
     pub id: String,
-    /// The incident; absent only for `blind`.
+    /// The incident; absent where we speak of ourselves: that we are blind, and that we see again.
     pub incident: Option<IncidentId>,
     /// Every incident that it is about, where it is a page of several; else empty. `incident` is then the one whose key the page has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

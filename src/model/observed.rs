@@ -203,6 +203,9 @@ pub struct PeerView {
     pub up: Duration,
     /// Of the fingerprints asked for, those that it holds.
     pub alerts: Vec<AlertOnPeer>,
+    /// When Prometheus last sent it the alert that always fires, if it holds that one; by the peer's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog_at: Option<Time>,
 }
 
 /// What all Alertmanager peers say about some alerts, and whether anybody still evaluates rules.

@@ -27,6 +27,11 @@ impl Time {
         text.parse::<jiff::Timestamp>().ok().map(|at| Self(at.as_millisecond()))
     }
 
+    /// That many milliseconds later; earlier, where they are negative.
+    pub const fn shifted(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
     /// How long ago `earlier` was; zero when it lies ahead.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -75,5 +80,6 @@ mod tests {
         let late = Time::from_millis(i64::MAX);
         assert_eq!(late + Duration::from_secs(1), late);
         assert_eq!(Time::default().since(late), Duration::ZERO);
+        assert_eq!((late.shifted(1), late.shifted(-1)), (late, Time::from_millis(i64::MAX - 1)));
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, join_all};
 use serde::Deserialize;
 
 use super::channel::{Again, Channel, Refused, taken};
-use super::pages::{OpenPage, Page, Pages, PostedAlert};
+use super::pages::{OpenPage, Page, Pages, PostedAlert, over};
 use crate::model::{IncidentId, Labels, Message, Time};
 use crate::outgoing::{Endpoint, Question};
 use crate::ports::Clock;
@@ -64,7 +64,7 @@ impl Pager {
 
     /// Waits until one of the peers shows the page active; fails at once when all of them suppress it.
     async fn shown(&self, page: &Page, peers: &[&Endpoint]) -> Result<(), Refused> {
-        let deadline = self.clock.now() + SHOWN_WITHIN;
+        let deadline = self.clock.elapsed() + SHOWN_WITHIN;
         loop {
             let shown = join_all(peers.iter().map(|peer| self.look(peer, page))).await;
             let mut suppressed = Vec::new();
@@ -79,12 +79,11 @@ impl Pager {
             if suppressed.len() == peers.len() {
                 return Err(Refused::never(format!("the page is {}", suppressed.join("; "))));
             }
-            let next = self.clock.now() + LOOK_EVERY;
-            if next > deadline {
+            if self.clock.elapsed() + LOOK_EVERY > deadline {
                 let within = SHOWN_WITHIN.as_secs();
                 return Err(Refused::never(format!("no peer shows the page active with a receiver after {within} s: {last}")));
             }
-            self.clock.sleep_until(next).await;
+            self.clock.sleep(LOOK_EVERY).await;
         }
     }
 
@@ -143,7 +142,7 @@ impl Pager {
                 return;
             }
             if attempt < END_TRIES {
-                self.clock.sleep_until(self.clock.now() + attempt * LOOK_EVERY).await;
+                self.clock.sleep(attempt * LOOK_EVERY).await;
             }
         }
     }
@@ -259,7 +258,7 @@ impl Held {
 
     fn ended(self, now: Time) -> PostedAlert {
         let since = Time::parse(&self.starts_at).unwrap_or(now);
-        let ends_at = (now - Duration::from_secs(10)).max(since).to_string();
-        PostedAlert { labels: self.labels, annotations: self.annotations, starts_at: self.starts_at, ends_at }
+        let (since, end) = over(since, now);
+        PostedAlert { labels: self.labels, annotations: self.annotations, starts_at: since.to_string(), ends_at: end.to_string() }
     }
 }

@@ -16,7 +16,7 @@ pub(super) trait Channel: Send + Sync {
     /// No channel has this page: goes on with it in the background, if that is in this channel's power.
     fn persist(&self, _message: &Message) {}
 
-    /// Ends the pages of an incident.
+    /// Ends the pages of an incident, or of what else has that dedup key.
     fn close<'a>(&'a self, _incident: &'a IncidentId) -> BoxFuture<'a, ()> {
         Box::pin(async {})
     }

@@ -10,7 +10,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use super::channel::{Again, Channel, Refused};
 use super::settings::ChannelSettings;
 use crate::metrics::{Metrics, NotificationResult};
-use crate::model::{Message, Time, Urgency};
+use crate::model::{Message, Urgency};
 use crate::ports::Clock;
 
 /// Attempts for one message.
@@ -51,14 +51,15 @@ impl Courier {
 
     /// Tries until it is taken, cannot be, or the time is up. The error is for people.
     pub(super) async fn deliver(&self, message: &Message) -> Result<(), String> {
-        let deadline = self.clock.now() + TOTAL;
+        let deadline = self.clock.elapsed() + TOTAL;
         let delivered = self.try_until(deadline, message).await;
         let result = if delivered.is_ok() { NotificationResult::Delivered } else { NotificationResult::Failed };
         self.metrics.notified(self.name(), result);
         delivered
     }
 
-    async fn try_until(&self, deadline: Time, message: &Message) -> Result<(), String> {
+    /// The deadline counts by elapsed time: setting the clock makes no delivery longer.
+    async fn try_until(&self, deadline: Duration, message: &Message) -> Result<(), String> {
         let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).without_max_times();
         let mut last = String::new();
         for (tried, pause) in (1..=TRIES).zip(pauses.build()) {
@@ -66,10 +67,10 @@ impl Courier {
                 let why = "held back: too many messages at once (`per_second`, `burst`)";
                 return Err(if last.is_empty() { why.to_owned() } else { format!("{last}; then {why}") });
             }
-            let left = deadline.since(self.clock.now());
+            let left = self.left(deadline);
             let attempt = tokio::select! {
                 attempt = self.channel.send(message) => attempt,
-                () = self.clock.sleep_until(deadline) => Err(Refused::never(format!("not done within {} s", left.as_secs()))),
+                () = self.clock.sleep(left) => Err(Refused::never(format!("not done within {} s", left.as_secs()))),
             };
             let Refused { why, again } = match attempt {
                 Ok(()) => return Ok(()),
@@ -77,25 +78,29 @@ impl Courier {
             };
             last = format!("{why} (attempt {tried})");
             let Again::After(asked) = again else { return Err(last) };
-            let next = self.clock.now() + asked.unwrap_or(pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-            if tried == TRIES || next >= deadline {
+            let pause = asked.unwrap_or(pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            if tried == TRIES || pause >= self.left(deadline) {
                 return Err(last);
             }
             self.metrics.notified(self.name(), NotificationResult::Retried);
-            self.clock.sleep_until(next).await;
+            self.clock.sleep(pause).await;
         }
         Err(last)
     }
 
     /// Waits for the limiter; false when the time is up before.
-    async fn turn(&self, deadline: Time) -> bool {
+    async fn turn(&self, deadline: Duration) -> bool {
         if self.limiter.check().is_ok() {
             return true;
         }
         self.metrics.notified(self.name(), NotificationResult::Limited);
         tokio::select! {
             () = self.limiter.until_ready() => true,
-            () = self.clock.sleep_until(deadline) => false,
+            () = self.clock.sleep(self.left(deadline)) => false,
         }
+    }
+
+    fn left(&self, deadline: Duration) -> Duration {
+        deadline.saturating_sub(self.clock.elapsed())
     }
 }

@@ -33,8 +33,13 @@ pub struct OpenPage {
 pub(super) fn dedup_key(message: &Message, instance: &str) -> String {
     match &message.incident {
         Some(incident) => incident.0.clone(),
-        None => format!("backout-blind-{instance}"),
+        None => blind_key(instance),
     }
+}
+
+/// The page of our own blindness.
+pub(super) fn blind_key(instance: &str) -> String {
+    format!("backout-blind-{instance}")
 }
 
 /// An alert as Alertmanager's API takes it.
@@ -55,7 +60,7 @@ pub(super) struct Page {
     pub(super) labels: Labels,
     annotations: Labels,
     pub(super) since: Time,
-    /// A page without an incident is closed by nobody: it lapses unless it is delivered again.
+    /// A page without an incident is not kept up for ever: whoever was blind may not have come back to end it.
     until: Option<Time>,
 }
 
@@ -97,9 +102,10 @@ impl Page {
         self.posted(now + AHEAD)
     }
 
-    /// Over. A few seconds back, since a peer whose clock is behind ours would take it for a later end, and go on.
+    /// Over.
     pub(super) fn ended(&self, now: Time) -> PostedAlert {
-        self.posted((now - Duration::from_secs(10)).max(self.since))
+        let (since, end) = over(self.since, now);
+        PostedAlert { starts_at: since.to_string(), ..self.posted(end) }
     }
 
     fn posted(&self, ends_at: Time) -> PostedAlert {
@@ -110,6 +116,13 @@ impl Page {
             ends_at: ends_at.to_string(),
         }
     }
+}
+
+/// Begin and end of a page that is over. The end lies a few seconds back, since a peer whose clock is behind ours would take it for a
+/// later one, and go on. A begin that lies ahead is of a clock that was set back since: with it the page would fire on until then.
+pub(super) fn over(since: Time, now: Time) -> (Time, Time) {
+    let end = now - Duration::from_secs(10);
+    if since > now { (end, end) } else { (since, end.max(since)) }
 }
 
 /// By key and message: the page, and when a peer last took it.
@@ -130,6 +143,7 @@ impl Pages {
         if open.len() >= MOST
             && let Some(oldest) = open.iter().min_by_key(|(_, (page, _))| page.since).map(|(key, _)| key.clone())
         {
+            tracing::warn!(page = oldest.0, most = MOST, "too many pages are open; the oldest is kept up no longer");
             open.remove(&oldest);
         }
         open.insert((page.key.clone(), page.message_id.clone()), (page, posted_at));

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::alertmanager::Pager;
 use super::channel::Channel;
 use super::courier::Courier;
-use super::pages::OpenPage;
+use super::pages::{OpenPage, blind_key};
 use super::settings::{ChannelError, ChannelSettings};
 use super::webhook::Webhook;
 use crate::metrics::Metrics;
@@ -23,6 +23,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// The configured channels, in the settings' order.
 pub struct NotifierSet {
     couriers: Arc<Vec<Courier>>,
+    /// What the page without an incident is called.
+    blind: IncidentId,
     keeper: JoinHandle<()>,
 }
 
@@ -47,7 +49,7 @@ impl NotifierSet {
         };
         let couriers = Arc::new(channels.iter().map(open).collect::<Result<Vec<_>, _>>()?);
         let keeper = tokio::spawn(keep(Arc::clone(&couriers), clock));
-        Ok(Self { couriers, keeper })
+        Ok(Self { couriers, blind: IncidentId(blind_key(instance)), keeper })
     }
 
     /// The pages that are kept up, by all channels.
@@ -104,9 +106,10 @@ impl Notifier for NotifierSet {
         Box::pin(self.bring(message))
     }
 
-    fn close_page(&self, incident: IncidentId) -> BoxFuture<'_, ()> {
+    fn close_page(&self, incident: Option<IncidentId>) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            join_all(self.couriers.iter().map(|courier| courier.channel.close(&incident))).await;
+            let key = incident.as_ref().unwrap_or(&self.blind);
+            join_all(self.couriers.iter().map(|courier| courier.channel.close(key))).await;
         })
     }
 }
@@ -184,7 +187,7 @@ fn open(
 /// Posts open pages again each minute, for as long as there are channels. A failure is tried again a minute later.
 async fn keep(couriers: Arc<Vec<Courier>>, clock: Arc<dyn Clock>) {
     loop {
-        clock.sleep_until(clock.now() + KEEP_EVERY).await;
+        clock.sleep(KEEP_EVERY).await;
         join_all(couriers.iter().map(|courier| courier.channel.keep())).await;
     }
 }

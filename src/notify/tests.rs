@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +36,31 @@ impl Clock for FastClock {
 
     fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(at.since(self.now()) / SPEED))
+    }
+}
+
+/// The same, and somebody sets it back by an hour.
+struct SetBack {
+    fast: FastClock,
+    back: AtomicBool,
+}
+
+impl Clock for SetBack {
+    fn now(&self) -> Time {
+        let hours = u64::from(self.back.load(Ordering::SeqCst));
+        self.fast.now() - Duration::from_secs(3600 * hours)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.fast.elapsed()
+    }
+
+    fn sleep_until(&self, at: Time) -> BoxFuture<'static, ()> {
+        self.fast.sleep_until(at.shifted(3_600_000 * i64::from(self.back.load(Ordering::SeqCst))))
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        self.fast.sleep(span)
     }
 }
 
@@ -378,7 +404,7 @@ async fn a_page_stays_posted_until_it_is_closed() {
     let bodies = peer.heard.bodies();
     assert!(end(&bodies[3]) > end(&bodies[0]), "its end moves ahead");
     assert_eq!(bodies[3][0]["labels"], bodies[0][0]["labels"]);
-    set.close_page(IncidentId("i0123456789ab".to_owned())).await;
+    set.close_page(Some(IncidentId("i0123456789ab".to_owned()))).await;
     assert!(set.open_pages().is_empty());
     let bodies = peer.heard.bodies();
     let last = bodies.last().expect("a post");
@@ -404,7 +430,7 @@ async fn a_page_from_before_a_restart_is_closed_too() {
     before.deliver(message(Urgency::Page)).await;
     drop(before);
     let (after, _) = set(&[pager("pager", &[&peer.url])]);
-    after.close_page(IncidentId("i0123456789ab".to_owned())).await;
+    after.close_page(Some(IncidentId("i0123456789ab".to_owned()))).await;
     let bodies = peer.heard.bodies();
     let (first, last) = (&bodies[0][0], &bodies.last().expect("a post")[0]);
     assert_eq!(last["labels"], first["labels"]);
@@ -430,4 +456,43 @@ async fn our_own_blindness_pages_without_an_incident_and_lapses() {
     assert_eq!(peer.heard.bodies()[0][0]["labels"]["backout_incident"], "backout-blind-prod");
     until(|| peer.heard.bodies().len() >= 3).await;
     assert_eq!(set.open_pages()[0].key, "backout-blind-prod");
+}
+
+fn set_back(channels: &[ChannelSettings]) -> (NotifierSet, Arc<SetBack>) {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let clients = Clients::new().expect("clients");
+    let clock = Arc::new(SetBack { fast: FastClock { started: Instant::now() }, back: AtomicBool::new(false) });
+    let metrics = Metrics::new().expect("metrics");
+    let set = NotifierSet::new(&clients, channels, "prod", Arc::clone(&clock) as Arc<dyn Clock>, metrics);
+    (set.expect("channels"), clock)
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_page_from_the_next_channel() {
+    // Accepted, and no receiver has it: for half a minute it may still come.
+    let peer = server(&[]).await;
+    peer.heard.state.lock().expect("a lock")["receiver"] = json!(false);
+    let next = server(&[]).await;
+    let (set, clock) = set_back(&[pager("pager", &[&peer.url]), webhook("next", &next.url)]);
+    let delivery = tokio::spawn(async move { set.deliver(message(Urgency::Page)).await });
+    until(|| !peer.heard.bodies().is_empty()).await;
+    clock.back.store(true, Ordering::SeqCst);
+    // An hour of this clock is 36 s.
+    let delivery = tokio::time::timeout(Duration::from_secs(20), delivery).await.expect("not an hour later").expect("no panic");
+    assert_eq!(delivery.delivered, ["next"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_neither_lets_a_page_lapse_nor_keeps_it() {
+    let peer = server(&[]).await;
+    let (set, clock) = set_back(&[pager("pager", &[&peer.url])]);
+    set.deliver(message(Urgency::Page)).await;
+    clock.back.store(true, Ordering::SeqCst);
+    let posted = peer.heard.bodies().len();
+    // A minute of this clock is 0.6 s, an hour 36 s.
+    until(|| peer.heard.bodies().len() > posted).await;
+    set.close_page(Some(IncidentId("i0123456789ab".to_owned()))).await;
+    let bodies = peer.heard.bodies();
+    let time = |of: &str| Time::parse(bodies.last().expect("a post")[0][of].as_str().expect("a time")).expect("a time");
+    assert!(time("startsAt") <= time("endsAt") && time("endsAt") < clock.now(), "{bodies:?}");
 }

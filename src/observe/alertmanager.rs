@@ -14,17 +14,26 @@ use crate::model::{
     AlertOnPeer, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState, PeerView, Time, Unknown, UnknownKind,
 };
 use crate::outgoing::{Clients, Endpoint, EndpointError, EndpointSettings, Question};
+use crate::policy::matcher::{self, Matcher};
 use crate::ports::{Alertmanagers, Clock};
 
+/// What matches the alert that always fires, unless the settings say otherwise: the name that everybody gives it.
+pub const WATCHDOG: &str = r#"alertname="Watchdog""#;
 /// For everything that one peer is asked.
 const PEER_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the question about the alert that always fires: who does not answer that one may still answer the others.
+const WATCHDOG_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many silences are looked up; more are named by their ids.
 const MOST_SILENCES: usize = 8;
+/// Alerts in every state: a peer's own defaults may change.
+const EVERYTHING: [(&str, &str); 4] = [("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true")];
 
 /// The configured Alertmanager peers.
 pub struct AlertmanagerClient {
     peers: Vec<Endpoint>,
     clock: Arc<dyn Clock>,
+    /// Matches the alert that always fires; empty: nobody is asked for it.
+    watchdog: Vec<Matcher>,
 }
 
 impl AlertmanagerClient {
@@ -34,7 +43,13 @@ impl AlertmanagerClient {
     /// A peer's settings cannot be used.
     pub fn new(clients: &Clients, peers: &[EndpointSettings], clock: Arc<dyn Clock>) -> Result<Self, EndpointError> {
         let peers = peers.iter().map(|peer| clients.endpoint(peer)).collect::<Result<_, _>>()?;
-        Ok(Self { peers, clock })
+        Ok(Self { peers, clock, watchdog: Vec::new() })
+    }
+
+    /// With the alert that always fires as a witness: as long as Prometheus evaluates its rule, it sends it again.
+    #[must_use]
+    pub fn with_watchdog(self, watchdog: Vec<Matcher>) -> Self {
+        Self { watchdog, ..self }
     }
 
     async fn ask_all(&self, fingerprints: Vec<Fingerprint>) -> AlertmanagerView {
@@ -59,12 +74,29 @@ impl AlertmanagerClient {
         // Status first: an answer of alerts that was read before a restart must not pass as one of a peer long up.
         let status: Status = json(&good(peer.ask(Question::get("api/v2/status", &[])).await)?)?;
         let started = Time::parse(&status.uptime).ok_or_else(|| unusable("its status has no time of start"))?;
-        let everything = [("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true")];
-        let answer = good(peer.ask(Question::get("api/v2/alerts", &everything)).await)?;
-        let found = select(&answer.body, wanted)?;
+        let (answer, watchdog_at) = tokio::join!(peer.ask(Question::get("api/v2/alerts", &EVERYTHING)), self.watchdog_at(peer));
+        let found = select(&good(answer)?.body, wanted)?;
         let silences = self.silences(peer, &found).await;
         let alerts = found.into_iter().map(|seen| seen.with(&silences)).collect();
-        Ok(PeerView { peer: peer.name().to_owned(), up: self.clock.now().since(started), alerts })
+        Ok(PeerView { peer: peer.name().to_owned(), up: self.clock.now().since(started), alerts, watchdog_at })
+    }
+
+    /// When the alert that always fires last came in. Where several match, the one that is heard of least: each of them must be
+    /// alive. No answer is no witness, and nothing worse.
+    async fn watchdog_at(&self, peer: &Endpoint) -> Option<Time> {
+        if self.watchdog.is_empty() {
+            return None;
+        }
+        let filters: Vec<String> = self.watchdog.iter().map(ToString::to_string).collect();
+        let query: Vec<(&str, &str)> =
+            EVERYTHING.into_iter().chain(filters.iter().map(|filter| ("filter", filter.as_str()))).collect();
+        let asked = peer.ask(Question::get("api/v2/alerts", &query));
+        let answer = good(tokio::time::timeout(WATCHDOG_TIMEOUT, asked).await.ok()?).ok()?;
+        let held: Vec<Watchdog> = json(&answer).ok()?;
+        // A filter that a proxy lost on the way must not make any alert the witness.
+        let ours = held.iter().filter(|alert| matcher::all_match(&self.watchdog, &alert.labels));
+        let times: Option<Vec<Time>> = ours.map(|alert| Time::parse(&alert.updated_at)).collect();
+        times?.into_iter().min()
     }
 
     /// Who made the silences, and why. One that cannot be read is still a silence.
@@ -141,6 +173,15 @@ fn select(body: &[u8], wanted: &BTreeSet<Fingerprint>) -> Result<Vec<Seen>, Unkn
 struct Status {
     /// The time of start, in spite of its name.
     uptime: String,
+}
+
+/// The alert that always fires.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Watchdog {
+    labels: Labels,
+    /// When it was last posted, by the peer's clock.
+    updated_at: String,
 }
 
 #[derive(Deserialize)]

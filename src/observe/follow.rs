@@ -76,7 +76,8 @@ pub(super) struct Follower {
 
 #[derive(Default)]
 struct State {
-    heard_at: Option<Time>,
+    /// By `Clock::elapsed`: a clock that is set back must not make an old word look fresh.
+    heard: Option<Duration>,
     problem: Option<String>,
 }
 
@@ -119,7 +120,8 @@ impl Follower {
 
     /// When it last heard from the API server.
     pub(super) fn heard_at(&self) -> Option<Time> {
-        self.state().heard_at
+        let heard = self.state().heard?;
+        Some(self.clock.now() - self.clock.elapsed().saturating_sub(heard))
     }
 
     /// What keeps it from hearing.
@@ -131,9 +133,10 @@ impl Follower {
     pub(super) async fn run(&self, listed: impl Fn()) {
         let mut wait = BACKOFF.0;
         let mut version: Option<String> = None;
-        let mut last_good = Instant::now();
+        // By a clock that goes on while the machine sleeps: what happened meanwhile has no times either.
+        let mut last_good = self.clock.elapsed();
         loop {
-            if last_good.elapsed() > LONGEST_GAP {
+            if self.clock.elapsed().saturating_sub(last_good) > LONGEST_GAP {
                 version = None;
             }
             let from = match version.take() {
@@ -174,9 +177,9 @@ impl Follower {
     }
 
     fn heard(&self) {
-        let now = self.clock.now();
+        let elapsed = self.clock.elapsed();
         let mut state = self.state();
-        state.heard_at = Some(now);
+        state.heard = Some(elapsed);
         if state.problem.take().is_some() {
             tracing::info!(kind = ?self.kind, namespace = self.scope.namespace, "the watch hears the API server again");
         }
@@ -240,7 +243,7 @@ impl Follower {
     }
 
     /// Follows one watch until it ends.
-    async fn follow(&self, mut version: String, last_good: &mut Instant) -> End {
+    async fn follow(&self, mut version: String, last_good: &mut Duration) -> End {
         let limit = self.settings.watch_limit;
         let path = self.path(&format!(
             "watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={version}",
@@ -257,7 +260,7 @@ impl Follower {
             Err(_) => return End::Broken(version, silent(&path)),
         };
         self.heard();
-        *last_good = Instant::now();
+        *last_good = self.clock.elapsed();
         pin_mut!(changes);
         loop {
             let change = match timeout(limit + GRACE, changes.next()).await {
@@ -272,7 +275,7 @@ impl Follower {
                 Err(Some(why)) => return End::Broken(version, why),
             }
             self.heard();
-            *last_good = Instant::now();
+            *last_good = self.clock.elapsed();
         }
     }
 

@@ -16,7 +16,7 @@ mod tests;
 mod watch;
 mod workload;
 
-pub use alertmanager::AlertmanagerClient;
+pub use alertmanager::{AlertmanagerClient, WATCHDOG};
 pub use live::ClusterReader;
 pub use probe::HttpProbeClient;
 pub use prometheus::{PrometheusClient, PrometheusLimits};

@@ -35,7 +35,7 @@ impl HttpProbeClient {
         let attempts = check.attempts.clamp(1, MOST_ATTEMPTS);
         for attempt in 1..=attempts {
             if attempt > 1 {
-                self.clock.sleep_until(self.clock.now() + PAUSE).await;
+                self.clock.sleep(PAUSE).await;
             }
             let request = self.clients.plain().get(url.clone());
             let answered = tokio::time::timeout(TIMEOUT, async {

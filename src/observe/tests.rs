@@ -13,9 +13,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::{AlertmanagerClient, HttpProbeClient, PrometheusClient, PrometheusLimits};
+use super::{AlertmanagerClient, HttpProbeClient, PrometheusClient, PrometheusLimits, WATCHDOG};
 use crate::model::{Fingerprint, HttpCheck, PeerAlertState, Time, UnknownKind};
 use crate::outgoing::{Clients, EndpointSettings};
+use crate::policy::matcher::parse_one;
 use crate::ports::{Alertmanagers, Clock, HttpProbe, Prometheus};
 
 /// Real time is of no matter here; a sleep is over at once.
@@ -182,6 +183,32 @@ async fn an_alert_without_fingerprint_and_an_unreadable_silence_still_count() {
     assert_eq!(alert.occurrence.fingerprint, wanted);
     let by = vec!["silence ../x".to_owned(), "silence 1-2".to_owned()];
     assert_eq!(alert.state, PeerAlertState::Silenced { by });
+}
+
+#[tokio::test]
+async fn a_filter_that_got_lost_makes_no_other_alert_the_watchdog() {
+    let held = |name: &str, at: &str| {
+        format!(
+            r#"{{"fingerprint":"0000000000000001","startsAt":"{at}","updatedAt":"{at}","labels":{{"alertname":"{name}"}},"status":{{}}}}"#
+        )
+    };
+    let (late, early) = ("2027-01-15T07:59:00Z", "2027-01-15T07:30:00Z");
+    for (alerts, expected) in [
+        (vec![held("Other", late)], None),
+        (vec![held("Other", early), held("Watchdog", late)], Time::parse(late)),
+        (vec![held("Watchdog", late), held("Watchdog", early)], Time::parse(early)),
+        (vec![held("Watchdog", "soon")], None),
+    ] {
+        let body = format!("[{}]", alerts.join(","));
+        let (url, _) =
+            server(move |_, path| (200, if path.ends_with("status") { STATUS.to_owned() } else { body.clone() })).await;
+        let peers = [EndpointSettings::plain(url)];
+        let client = AlertmanagerClient::new(&clients(), &peers, Arc::new(Still)).expect("a client");
+        let client = client.with_watchdog(vec![parse_one(WATCHDOG).expect("a matcher")]);
+        let told = client.view(Vec::new()).await.peers[0].get().map(|peer| peer.watchdog_at);
+        // A time that cannot be read spoils the witness, not the peer's word; of the alerts themselves it would.
+        assert_eq!(told, Some(expected), "{alerts:?}");
+    }
 }
 
 #[tokio::test]

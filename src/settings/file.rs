@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) cluster: Cluster,
     pub(super) prometheus: Vec<Endpoint>,
     pub(super) alertmanager: Vec<Endpoint>,
+    pub(super) watchdog: Option<Vec<String>>,
     pub(super) channels: Option<Vec<ChannelSettings>>,
     pub(super) http: Http,
     pub(super) tokens: Tokens,

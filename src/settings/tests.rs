@@ -77,7 +77,9 @@ fn flags_go_before_the_file_and_defaults_behind() {
     assert_eq!((settings.channels.len(), settings.log_format), (0, LogFormat::Json));
 
     let args = ServeArgs { rules: Some(folder.path().join("rules")), ..ServeArgs::default() };
-    assert_eq!(Settings::load(args).expect("without a file").listen.to_string(), DEFAULT_LISTEN);
+    let settings = Settings::load(args).expect("without a file");
+    assert_eq!(settings.listen.to_string(), DEFAULT_LISTEN);
+    assert_eq!(settings.watchdog.iter().map(ToString::to_string).collect::<Vec<_>>(), [r#"alertname="Watchdog""#]);
 }
 
 #[test]
@@ -107,6 +109,7 @@ tokens: {ingest: [gone]}
 retention: {age: 1h, size: 1KiB}
 timing: {tail: soon}
 external_url: ftp://x
+watchdog: ['alertname~x']
 ",
     );
     let wanted = [
@@ -117,6 +120,7 @@ external_url: ftp://x
         "`prometheus`: `http://prometheus:9090/` is no address to ask: it holds credentials",
         "`prometheus`: `prometheus:9090` is no address to ask",
         "`prometheus`: `username` and `password_file` need each other",
+        "`watchdog`: ",
         "`channels`: channel `two words`",
         "`external_url`: `ftp://x` is no address",
         "`http.body_limit`: `much` is no amount of bytes; expected a whole number with a unit, like `32MiB`",
@@ -134,6 +138,19 @@ external_url: ftp://x
         assert!(found.starts_with(wanted), "{found}\nwanted {wanted}");
         assert!(!found.contains("secret"), "{found}");
     }
+}
+
+#[test]
+fn a_watchdog_is_one_alert_and_may_be_none() {
+    let (_folder, args) = folder("watchdog: ['alertname=\"Watchdog\", cluster=\"eu\"', 'prometheus=~\"a|b\"']\n");
+    let rules = args.config.as_ref().and_then(|config| config.parent()).map(|folder| folder.join("rules"));
+    let settings = Settings::load(ServeArgs { rules, ..args }).expect("good");
+    assert_eq!(settings.watchdog.len(), 3);
+    for every in ["cluster!=\"us\"", "alertname=~\".*\""] {
+        let found = problems(&format!("watchdog: ['{every}']\n"));
+        assert!(found.iter().any(|problem| problem.starts_with("`watchdog`: it matches every alert")), "{found:?}");
+    }
+    assert!(!problems("watchdog: []\nrules: nowhere\n").iter().any(|problem| problem.contains("watchdog")));
 }
 
 #[test]

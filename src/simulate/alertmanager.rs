@@ -190,7 +190,7 @@ impl Alertmanager {
                 labels: held.alert.labels.clone(),
                 state: self.state(&held.alert),
             });
-            let view = PeerView { peer: name.clone(), up: now.since(peer.up_since), alerts: alerts.collect() };
+            let view = PeerView { peer: name.clone(), up: now.since(peer.up_since), alerts: alerts.collect(), watchdog_at: None };
             Fact::known(view, now, name)
         });
         AlertmanagerView { peers: peers.collect(), evaluated_at }

@@ -79,7 +79,11 @@ impl World {
     /// What the Alertmanager peers hold.
     pub fn view(&mut self, fingerprints: &[Fingerprint], evaluated_at: Fact<Time>, now: Time) -> AlertmanagerView {
         self.advance(now);
-        self.alertmanager.view(fingerprints, evaluated_at, now)
+        let mut view = self.alertmanager.view(fingerprints, evaluated_at, now);
+        for peer in view.peers.iter_mut().filter_map(|peer| peer.value.as_mut().ok()) {
+            peer.watchdog_at = self.prometheus.watchdog_at(now);
+        }
+        view
     }
 
     /// Asks a health URL.

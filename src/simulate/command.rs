@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::cluster::Doubt;
 use super::driver::Driver;
-use super::line::Line;
+use super::line::{Line, parse_duration};
 use super::prometheus::{Rule, Series};
 use super::world::{NewDeployment, Part, World};
 use crate::model::{Alert, AlertStatus, IncidentId, Labels, Operation, PauseScope, PlanHash, TargetRef, Unknown, UnknownKind};
@@ -27,6 +27,8 @@ pub enum Command {
     },
     /// Another set of policies comes into force.
     Reload(String),
+    /// The service's own clock is set, by so many milliseconds.
+    Clock(i64),
 }
 
 /// What a person tells the service.
@@ -98,6 +100,7 @@ pub enum Event {
     Lose(String),
     Post { labels: Labels, status: AlertStatus, ago: Duration, truncated: u64 },
     Rule(Rule),
+    Watchdog,
     Series(String, Series),
     Value(String, Option<f64>),
     Url(String, TargetRef, BTreeMap<String, u16>),
@@ -128,6 +131,7 @@ impl Command {
                 }
             }
             Self::Reload(set) => driver.reload(set),
+            Self::Clock(by) => driver.set_clock(*by),
         }
     }
 }
@@ -155,7 +159,7 @@ impl Person {
             }
             Self::Acknowledge { incident, by } => Operation::Acknowledge { incident: of(driver, *incident), by: by.clone() },
             Self::Pause { scope, by, reason, span } => {
-                Operation::Pause { scope: scope.clone(), by: by.clone(), reason: reason.clone(), until: driver.now() + *span }
+                Operation::Pause { scope: scope.clone(), by: by.clone(), reason: reason.clone(), until: driver.clock() + *span }
             }
             Self::Resume { pause, by } => Operation::Resume { pause: *pause, by: by.clone() },
         };
@@ -188,6 +192,7 @@ impl Event {
             Self::Lose(name) => world.lose_alert(name),
             Self::Post { labels, status, ago, truncated } => world.post(&[posted(labels, *status, *ago, world)], *truncated),
             Self::Rule(rule) => world.add_rule(rule.clone()),
+            Self::Watchdog => world.add_watchdog(),
             Self::Series(query, series) => world.add_series(query, series.clone()),
             Self::Value(query, value) => world.set_value(query, *value),
             Self::Url(url, of, by_image) => world.add_url(url, of.clone(), by_image.clone()),
@@ -250,10 +255,22 @@ pub(super) fn parse(line: &mut Line) -> Result<Command, String> {
         "crash" => Command::Process { crash: true, start: false },
         "start" => Command::Process { crash: false, start: true },
         "reload" => Command::Reload(line.word("a set of policies")?),
+        "clock" => Command::Clock(leap(line)?),
         other => Command::World(super::happening::parse(other, line)?),
     };
     line.finish()?;
     Ok(command)
+}
+
+/// `leaps 1h`, or `leaps -1h` for back.
+fn leap(line: &mut Line) -> Result<i64, String> {
+    let (verb, text) = (line.word("`leaps`")?, line.word("a duration")?);
+    if verb != "leaps" {
+        return Err(format!("expected `leaps`, found `{verb}`"));
+    }
+    let (text, sign) = text.strip_prefix('-').map_or((text.as_str(), 1), |text| (text, -1));
+    let millis = i64::try_from(parse_duration(text)?.as_millis()).map_err(|_| format!("`{text}` is too long"))?;
+    Ok(sign * millis)
 }
 
 fn scope(text: &str) -> Result<PauseScope, String> {

@@ -1,6 +1,8 @@
 //! The deterministic driver: one virtual time, one queue, and the same brain as the service. It carries the effects of `step` out
 //! on a world, keeps a journal in bytes, can crash and start again, and watches over the invariants.
 
+mod process;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -12,10 +14,10 @@ use crate::decide::effect::{Context, Effect, Input};
 use crate::decide::limits::Limits;
 use crate::decide::observation::{Answer, Observation, Request};
 use crate::decide::transition::Event;
-use crate::decide::{operate, step, wake_at};
+use crate::decide::{step, wake_at};
 use crate::journal::receipt::Receipt;
 use crate::journal::record::{self, Record, Stamped};
-use crate::model::{Applied, IncidentId, Message, Operation, Source, Time, Urgency};
+use crate::model::{IncidentId, Message, Source, Time, Urgency};
 use crate::policy::types::Policies;
 use crate::ports::RowKind;
 
@@ -103,6 +105,8 @@ pub struct Driver {
     in_force: String,
     book: Book,
     now: Time,
+    /// By how many milliseconds the service's own clock is ahead of the world's.
+    ahead: i64,
     queue: BTreeMap<(Time, u64), Due>,
     numbers: u64,
     journal: Vec<Row>,
@@ -128,6 +132,7 @@ impl Driver {
             in_force: "main".to_owned(),
             book: Book::default(),
             now,
+            ahead: 0,
             queue: BTreeMap::new(),
             numbers: 0,
             journal: Vec::new(),
@@ -141,6 +146,16 @@ impl Driver {
     /// The virtual time.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// What the service's own clock reads.
+    pub fn clock(&self) -> Time {
+        self.now.shifted(self.ahead)
+    }
+
+    /// When the service must be woken, by the world's clock.
+    fn wake_at(&self) -> Option<Time> {
+        wake_at(&self.book, &self.limits).map(|at| at.shifted(-self.ahead))
     }
 
     /// All that is remembered.
@@ -164,7 +179,7 @@ impl Driver {
         loop {
             let mut next = [self.world.next_event(), self.queue.keys().next().map(|(at, _)| *at)].into_iter().flatten().min();
             if self.running {
-                let tick = wake_at(&self.book, &self.limits).map_or(self.idle_at, |at| at.min(self.idle_at));
+                let tick = self.wake_at().map_or(self.idle_at, |at| at.min(self.idle_at));
                 next = Some(next.map_or(tick, |at| at.min(tick)));
             }
             let Some(at) = next.filter(|at| *at <= until) else { break };
@@ -196,7 +211,7 @@ impl Driver {
             return;
         }
         if self.running {
-            let woken = wake_at(&self.book, &self.limits).is_some_and(|at| at <= self.now);
+            let woken = self.wake_at().is_some_and(|at| at <= self.now);
             if woken || self.idle_at <= self.now {
                 if !woken {
                     self.idle_at = self.now + IDLE;
@@ -252,7 +267,7 @@ impl Driver {
             return;
         }
         let bytes = Receipt { source: Source::Alertmanager, body: &body }.encode();
-        self.journal.push(Row { kind: RowKind::Receipt, at: self.now, bytes });
+        self.journal.push(Row { kind: RowKind::Receipt, at: self.clock(), bytes });
         let input = self.received(self.journal.len() - 1);
         self.answer(self.latency.inbox, input);
     }
@@ -260,19 +275,29 @@ impl Driver {
     fn received(&self, index: usize) -> Input {
         let row = self.journal.get(index);
         let read = row.and_then(|row| Receipt::decode(&row.bytes).ok()?.read(row.at).ok());
-        Input::Received { seq: index as u64 + 1, at: row.map_or(self.now, |row| row.at), notification: read }
+        Input::Received { seq: index as u64 + 1, at: row.map_or(self.clock(), |row| row.at), notification: read }
     }
 
-    /// One step: records are durable before effects start.
+    /// One step, after the watch was listened to; at the start it has heard nothing yet.
     fn input(&mut self, input: Input) {
         if !self.running {
             return;
         }
+        if !matches!(input, Input::Started { .. } | Input::ClockSet { .. })
+            && let Some(at) = self.watch_heard_at()
+        {
+            self.step(Input::WatchHeard { at });
+        }
+        self.step(input);
+    }
+
+    /// Records are durable before effects start.
+    fn step(&mut self, input: Input) {
         self.transcript.input(self.now, &input);
         let fallback = Policies::default();
         let policies = self.sets.get(&self.in_force).unwrap_or(&fallback);
         let ctx = Context { policies, limits: &self.limits, cluster: self.cluster.as_deref() };
-        let done = step(&ctx, &self.book, input, self.now);
+        let done = step(&ctx, &self.book, input, self.clock());
         for (status, heard) in &done.heard {
             self.transcript.heard(self.now, *status, *heard);
         }
@@ -287,7 +312,7 @@ impl Driver {
             return;
         }
         match record::encode(records) {
-            Ok(bytes) => self.journal.push(Row { kind: RowKind::Step, at: self.now, bytes }),
+            Ok(bytes) => self.journal.push(Row { kind: RowKind::Step, at: self.clock(), bytes }),
             Err(why) => self.violations.push(format!("records cannot be written: {why}")),
         }
         for stamped in records {
@@ -295,7 +320,7 @@ impl Driver {
                 self.violations.push(format!("{}: {why}", self.now));
             }
             if let Record::Incident { id, event } = &stamped.record {
-                self.transcript.event(stamped.at, id, event, &self.book);
+                self.transcript.event((self.now, stamped.at), id, event, &self.book);
                 self.watch_over(id, event);
                 self.hook(event);
             }
@@ -386,6 +411,10 @@ impl Driver {
         }
     }
 
+    fn watch_heard_at(&self) -> Option<Time> {
+        self.world.watch_heard_at(self.now).map(|at| at.shifted(self.ahead))
+    }
+
     fn observe(&mut self, request: &Request) -> Observation {
         let now = self.now;
         let workload = request.target.as_ref().map(|target| self.world.observe(target, now));
@@ -399,97 +428,14 @@ impl Driver {
         }
         let rollout = request.rollout.as_ref().zip(request.target.as_ref());
         Observation {
-            at: now,
+            at: self.clock(),
             workload,
             alerts,
             values,
-            watch_heard_at: self.world.watch_heard_at(now),
+            watch_heard_at: self.watch_heard_at(),
             rollout: rollout.map(|(release, target)| self.world.rollout(target, release, now)),
             http: request.http.iter().map(|check| self.world.check(check, now)).collect(),
             tail: request.tail_of.as_ref().and_then(|alertname| self.world.tail(alertname, now)),
         }
-    }
-}
-
-/// What people do to the service itself.
-impl Driver {
-    /// The process starts: the book is folded from the journal's bytes, then everything is taken up again.
-    pub fn start_process(&mut self) {
-        let mut book = Book::default();
-        for row in self.journal.iter().filter(|row| row.kind == RowKind::Step) {
-            match record::decode(&row.bytes) {
-                Ok(records) => {
-                    if let Some(why) = records.iter().find_map(|stamped| book.fold(stamped).err()) {
-                        self.violations.push(format!("{}: recovery: {why}", self.now));
-                    }
-                }
-                Err(why) => self.violations.push(format!("{}: recovery: {why}", self.now)),
-            }
-        }
-        if book != self.book {
-            self.violations.push(format!("{}: the journal gives another book than the live one", self.now));
-        }
-        self.book = book;
-        self.running = true;
-        self.transcript.world(self.now, "backout starts");
-        self.input(Input::Started { program: "simulated".to_owned() });
-        self.input(Input::Loaded);
-        let receipts = self
-            .journal
-            .iter()
-            .enumerate()
-            .filter(|(index, row)| row.kind == RowKind::Receipt && !self.book.is_consumed(*index as u64 + 1));
-        let again: Vec<Input> = receipts.map(|(index, _)| self.received(index)).collect();
-        for input in again {
-            self.answer(self.latency.inbox, input);
-        }
-        self.world.reconnect();
-        self.take_emitted();
-        for body in std::mem::take(&mut self.undelivered) {
-            self.webhook(body);
-        }
-    }
-
-    /// The process ends at once: whatever is under way is lost, what the journal holds is not.
-    pub fn crash(&mut self) {
-        self.queue.retain(|_, due| matches!(due, Due::Command(_)));
-        self.running = false;
-        self.transcript.world(self.now, "backout is killed");
-    }
-
-    /// Other policies come into force.
-    pub fn reload(&mut self, set: &str) {
-        set.clone_into(&mut self.in_force);
-        self.transcript.world(self.now, &format!("policies `{set}` are loaded"));
-        self.input(Input::Loaded);
-    }
-
-    /// A person says something; refused if it is not possible, as the API does.
-    pub fn operate(&mut self, operation: Operation) {
-        match operate::check(&self.book, &operation, self.now) {
-            Ok(()) => self.input(Input::Operation(operation)),
-            Err(why) => self.transcript.world(self.now, &format!("refused: {why}")),
-        }
-    }
-
-    /// The end of a story: the journal still gives the same book.
-    pub fn finish(&mut self) {
-        let rows = self.journal.iter().filter(|row| row.kind == RowKind::Step);
-        let mut book = Book::default();
-        for row in rows {
-            for stamped in record::decode(&row.bytes).unwrap_or_default() {
-                if let Err(why) = book.fold(&stamped) {
-                    self.violations.push(format!("at the end: {why}"));
-                }
-            }
-        }
-        if book != self.book {
-            self.violations.push("at the end: the journal gives another book than the live one".to_owned());
-        }
-        let incidents = self.book.incidents.values();
-        let ours = |applied: &Applied| matches!(applied, Applied::Done { .. } | Applied::Already { ours: true, .. });
-        let attempts = incidents.flat_map(|incident| &incident.attempts);
-        let written = attempts.filter(|attempt| attempt.applied.as_ref().is_some_and(ours)).count();
-        self.transcript.end(written);
     }
 }

@@ -66,7 +66,7 @@ impl Hands {
                     return;
                 }
             }
-            self.clock.sleep_until(self.clock.now() + STEP).await;
+            self.clock.sleep(STEP).await;
         }
     }
 
@@ -152,9 +152,11 @@ impl Notifier for Hands {
         self.answer(move |world, now| world.deliver(&message, now))
     }
 
-    fn close_page(&self, incident: IncidentId) -> BoxFuture<'_, ()> {
+    fn close_page(&self, incident: Option<IncidentId>) -> BoxFuture<'_, ()> {
         self.answer(move |world, _| {
-            world.close_page(&incident);
+            if let Some(incident) = incident {
+                world.close_page(&incident);
+            }
         })
     }
 }

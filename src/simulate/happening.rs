@@ -135,6 +135,7 @@ fn value(verb: &str, line: &mut Line) -> Result<Event, String> {
 
 fn other(verb: &str, line: &mut Line) -> Result<Event, String> {
     Ok(match verb {
+        "watchdog" => Event::Watchdog,
         "channel" => Event::Channel(line.word("its name")?),
         "down" | "up" => Event::Down(part(&line.word("what")?)?, verb == "down"),
         "forbid" => Event::Forbid(true),
@@ -202,6 +203,7 @@ fn part(text: &str) -> Result<Part, String> {
         ("watch", None) => Ok(Part::Watch),
         ("prometheus", None) => Ok(Part::Prometheus),
         ("evaluation", None) => Ok(Part::Evaluation),
+        ("rules", None) => Ok(Part::Rules),
         ("channel", name) => Ok(Part::Channel(name.unwrap_or_default().to_owned())),
         ("alertmanager", None) => Ok(Part::Alertmanager(None)),
         ("alertmanager", Some(which)) => {

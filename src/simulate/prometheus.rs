@@ -11,6 +11,9 @@ use crate::model::{
 /// How often rules are evaluated.
 pub const INTERVAL: Duration = Duration::from_secs(15);
 
+/// How long Alertmanager keeps an alert that Prometheus does not send again.
+const KEPT: Duration = Duration::from_secs(240);
+
 /// A series whose value follows the images that run.
 #[derive(Clone, Debug)]
 pub struct Series {
@@ -59,6 +62,10 @@ pub(super) struct Prometheus {
     pub(super) down_since: Option<Time>,
     /// Since when rules are not evaluated any more.
     pub(super) stalled_since: Option<Time>,
+    /// Whether nobody may read what rules there are and when they were evaluated.
+    pub(super) rules_hidden: bool,
+    /// Whether one of the rules always fires.
+    pub(super) watchdog: bool,
     series: BTreeMap<String, Series>,
     /// What each series read, whenever that changed.
     history: BTreeMap<String, Vec<(Time, Option<f64>)>>,
@@ -157,11 +164,22 @@ impl Prometheus {
         if self.down_since.is_some() {
             return Fact::unknown(silent(), now, "prometheus rules");
         }
+        if self.rules_hidden {
+            let why = Unknown::new(UnknownKind::Forbidden, "GET api/v1/rules answered 403");
+            return Fact::unknown(why, now, "prometheus rules");
+        }
         let at = self.stalled_since.unwrap_or_else(|| {
             let interval = i64::try_from(INTERVAL.as_millis()).unwrap_or(1);
             Time::from_millis(now.millis().div_euclid(interval) * interval)
         });
         Fact::known(at, at, "prometheus rules")
+    }
+
+    /// When the alert that always fires was last sent: each minute while rules are evaluated; gone some minutes after the last.
+    pub(super) fn watchdog_at(&self, now: Time) -> Option<Time> {
+        let until = [self.down_since, self.stalled_since].into_iter().flatten().min().unwrap_or(now);
+        let sent = Time::from_millis(until.millis().div_euclid(60_000) * 60_000);
+        (self.watchdog && now.since(sent) < KEPT).then_some(sent)
     }
 
     pub(super) fn tail(&self, alertname: &str) -> Option<TailSource> {

@@ -12,6 +12,7 @@
 //! channel pager                         what has no time was so from the beginning
 //! at -3d deployment shop/checkout image=shop:1
 //! at 2m alert HighErrorRate namespace=shop deployment=checkout
+//! at 3m clock leaps -1h                 the clock of backout's machine is set; the world's go on
 //! on executing +500ms restart           once, that long after an incident entered the phase
 //! until 30m
 //! ```

@@ -77,12 +77,12 @@ impl Transcript {
         self.line(at, &format!("-- {text}"));
     }
 
-    /// An incident's event, after it was folded.
-    pub(super) fn event(&mut self, at: Time, id: &IncidentId, event: &Event, book: &Book) {
+    /// An incident's event, after it was folded; by the world's clock, and by the service's own.
+    pub(super) fn event(&mut self, (at, clock): (Time, Time), id: &IncidentId, event: &Event, book: &Book) {
         let number = self.number(id);
         let text = match event {
             Event::Opened { incident } => opened(incident),
-            Event::Phase { to } => phase(to, at),
+            Event::Phase { to } => phase(to, clock),
             Event::Decided { decision } => {
                 let why = match (decision.outcome, decision.brake) {
                     (Outcome::Page, Some(brake)) => format!(" ({}, {brake})", decision.reason),

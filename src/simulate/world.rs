@@ -36,6 +36,8 @@ pub enum Part {
     Prometheus,
     /// Rule evaluation, while Prometheus answers.
     Evaluation,
+    /// What Prometheus says of its rules, while it evaluates them.
+    Rules,
     /// One peer, or all.
     Alertmanager(Option<usize>),
     /// A channel; all of them where the name is empty.
@@ -296,6 +298,11 @@ impl World {
         self.prometheus.add_rule(rule, self.now);
     }
 
+    /// A rule whose alert always fires.
+    pub fn add_watchdog(&mut self) {
+        self.prometheus.watchdog = true;
+    }
+
     /// A series that follows what runs.
     pub fn add_series(&mut self, query: &str, series: Series) {
         self.prometheus.add_series(query, series);
@@ -358,6 +365,7 @@ impl World {
             Part::Watch => self.cluster.cut_watch(down, now),
             Part::Prometheus => self.prometheus.down_since = since(self.prometheus.down_since),
             Part::Evaluation => self.prometheus.stalled_since = since(self.prometheus.stalled_since),
+            Part::Rules => self.prometheus.rules_hidden = down,
             Part::Alertmanager(which) => {
                 for (_, peer) in self
                     .alertmanager

@@ -78,7 +78,7 @@ impl Notifier for Nobody {
         ready(Delivery { delivered: Vec::new(), failed: vec![("none".to_owned(), ONLY_LOOKS.to_owned())] }).boxed()
     }
 
-    fn close_page(&self, _: IncidentId) -> BoxFuture<'_, ()> {
+    fn close_page(&self, _: Option<IncidentId>) -> BoxFuture<'_, ()> {
         ready(()).boxed()
     }
 }
@@ -103,7 +103,8 @@ impl Alertmanagers for Supposed {
             labels: alert.labels.clone(),
             state: PeerAlertState::Active,
         });
-        let peer = PeerView { peer: "the alert as given".to_owned(), up: Duration::MAX, alerts: held.collect() };
+        let peer =
+            PeerView { peer: "the alert as given".to_owned(), up: Duration::MAX, alerts: held.collect(), watchdog_at: None };
         let evaluated_at = Fact::unknown(Unknown::new(UnknownKind::NotObserved, "not asked"), now, "prometheus");
         ready(AlertmanagerView { peers: vec![Fact::known(peer, now, source)], evaluated_at }).boxed()
     }

@@ -19,9 +19,10 @@ use crate::clock::SystemClock;
 use crate::cluster;
 use crate::engine::Hands;
 use crate::model::{Fingerprint, Notification};
-use crate::observe::{AlertmanagerClient, ClusterReader, HttpProbeClient, PrometheusClient, PrometheusLimits};
+use crate::observe::{AlertmanagerClient, ClusterReader, HttpProbeClient, PrometheusClient, PrometheusLimits, WATCHDOG};
 use crate::outgoing::{Clients, EndpointSettings};
 use crate::policy::diagnostic::to_text;
+use crate::policy::matcher::parse_one;
 use crate::policy::types::Policies;
 use crate::ports::{Alertmanagers, Clock, Cluster, Prometheus};
 use crate::rules_dir::{self, RulesError};
@@ -105,7 +106,9 @@ async fn hands(args: &ExplainArgs, notification: &Notification, clock: Arc<dyn C
     let alertmanagers: Arc<dyn Alertmanagers> = if args.alertmanager.is_empty() {
         Arc::new(hands::Supposed::new(notification.alerts.clone(), Arc::clone(&clock)))
     } else {
-        Arc::new(AlertmanagerClient::new(&clients, &plain(&args.alertmanager), Arc::clone(&clock)).map_err(usage)?)
+        let peers = AlertmanagerClient::new(&clients, &plain(&args.alertmanager), Arc::clone(&clock)).map_err(usage)?;
+        // The service's own settings may name another one: then an end is less certain here than there.
+        Arc::new(peers.with_watchdog(parse_one(WATCHDOG).into_iter().collect()))
     };
     let prometheus: Option<Arc<dyn Prometheus>> = if args.prometheus.is_empty() {
         None

@@ -125,7 +125,7 @@ impl Notifier for World {
         panic!("explain tells nobody")
     }
 
-    fn close_page(&self, _: IncidentId) -> BoxFuture<'_, ()> {
+    fn close_page(&self, _: Option<IncidentId>) -> BoxFuture<'_, ()> {
         panic!("explain tells nobody")
     }
 }

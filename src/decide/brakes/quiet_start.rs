@@ -17,11 +17,10 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     };
     let began = format!("onset {}", clock(onset, scene.now));
     if let Some(longest) = scene.policy.brakes.quiet_start.on() {
-        // An incident that we knew before the gap goes on: its facts were taken while we looked.
-        let hidden = |gap: &&Gap| gap.length() > *longest && gap.to > onset && scene.incident.opened_at >= gap.to;
+        let hidden = |gap: &&Gap| gap.length() > *longest && gap.to > onset && !known_before(scene, gap);
         // A pause of everything that ran out is a gap like one that was ended.
         let over = |pause: &&crate::decide::book::Pause| pause.scope == PauseScope::Global && pause.until <= scene.now;
-        let ran_out = scene.book.pauses.values().filter(over).map(|pause| Gap { from: Some(pause.from), to: pause.until });
+        let ran_out = scene.book.pauses.values().filter(over).map(|pause| Gap::away(Some(pause.from), pause.until));
         let gaps: Vec<Gap> = ran_out.chain(scene.book.gaps.iter().rev().copied()).collect();
         if let Some(gap) = gaps.iter().find(hidden) {
             let (to, most) = (clock(gap.to, scene.now), span(*longest));
@@ -34,6 +33,13 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
         return Judgement::held(BRAKE, format!("{began} is not covered by the target's revision history: {why}"));
     }
     Judgement::free(BRAKE, format!("{began} lies in a time that we watched"))
+}
+
+/// An incident that we knew before the gap goes on: its facts were taken while we looked. Where only the watch was silent,
+/// incidents were opened in the gap.
+fn known_before(scene: &Scene<'_>, gap: &Gap) -> bool {
+    let opened_at = scene.incident.opened_at;
+    if gap.unwatched { gap.from.is_some_and(|from| opened_at <= from) } else { opened_at < gap.to }
 }
 
 /// Why nobody can say what ran at the onset, if so.
@@ -78,6 +84,9 @@ mod tests {
             ("a gap that is short enough", |w| gap(w, Some(14), 9), Grip::Free, "watched"),
             ("a gap before the onset", |w| gap(w, Some(60), 10), Grip::Free, "watched"),
             ("an incident that we knew", |w| gap(w, Some(15), 7), Grip::Free, "watched"),
+            ("the watch was silent", |w| silence(w, 16, 9), Grip::Held, "for 7m"),
+            ("opened while the watch was silent", |w| silence(w, 16, 7), Grip::Held, "for 9m"),
+            ("an incident from before the silence", |w| silence(w, 7, 1), Grip::Free, "watched"),
             ("watched later, re-learned", |w| late(w, 9, false), Grip::Held, "it is watched since 09:15:00Z"),
             ("watched later, known from before", |w| late(w, 9, true), Grip::Free, "watched"),
             ("watched later, incident known", |w| late(w, 7, false), Grip::Free, "watched"),
@@ -110,8 +119,13 @@ mod tests {
     }
 
     fn gap(world: &mut World, from: Option<u64>, to: u64) {
-        let gap = Gap { from: from.map(|m| world.ago(minutes(m))), to: world.ago(minutes(to)) };
+        let gap = Gap::away(from.map(|m| world.ago(minutes(m))), world.ago(minutes(to)));
         world.book.gaps.push(gap);
+    }
+
+    fn silence(world: &mut World, from: u64, to: u64) {
+        gap(world, Some(from), to);
+        world.book.gaps.iter_mut().for_each(|gap| gap.unwatched = true);
     }
 
     fn late(world: &mut World, since: u64, watched: bool) {

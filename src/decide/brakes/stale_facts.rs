@@ -96,7 +96,12 @@ fn number(scene: &Scene<'_>, what: &str, fact: &Fact<Number>) -> Result<Number, 
         Err(why) => return Err(blind(format!("{what} is unknown: {why}"))),
     };
     let most = scene.policy.brakes.stale_facts.on().map_or(Duration::MAX, |numbers| numbers.query);
-    let age = scene.now.since(fact.at);
+    let (age, ahead) = (scene.now.since(fact.at), fact.at.since(scene.now));
+    // How old it is cannot be told then; nor how anything that others stamped lies to what we saw.
+    if ahead > most {
+        let ahead = span(ahead);
+        return Err(held(format!("{what} is of a time that lies {ahead} ahead: our clock or the one that it has is wrong")));
+    }
     if age > most {
         return Err(held(format!("{what} is {} old; at most {} are allowed", span(age), span(most))));
     }
@@ -135,6 +140,13 @@ mod tests {
             ),
             ("watch just alive", |w| w.observation.watch_heard_at = Some(w.now - seconds(150)), Grip::Free, "fresh"),
             ("old sample", |w| answer(w).value.at = w.now - seconds(31), Grip::Held, "`errors` is 31s old; at most 30s"),
+            (
+                "sample of another clock",
+                |w| answer(w).value.at = w.now + seconds(31),
+                Grip::Held,
+                "`errors` is of a time that lies 31s",
+            ),
+            ("sample of a clock that is near", |w| answer(w).value.at = w.now + seconds(30), Grip::Free, "fresh"),
             ("old traffic", |w| floor(w).at = w.now - seconds(31), Grip::Held, "traffic behind `errors` is 31s old"),
             ("too little traffic", |w| floor(w).value = Ok(number(0.5)), Grip::Held, "is 0.5; at least 1 is required"),
             ("just enough", |w| floor(w).value = Ok(number(1.0)), Grip::Free, "fresh"),

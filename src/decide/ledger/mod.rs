@@ -58,6 +58,16 @@ pub fn interrupted(history: &mut History, at: Time) {
     close(history, at);
 }
 
+/// The watch heard nothing in that time, and what it told after it may be folded already: health in it is not counted. What was
+/// only re-learned is the cluster's word, which does not rest on watching.
+pub fn unwatched(history: &mut History, from: Time, to: Time) {
+    let Some(current) = history.releases.last_mut().filter(|release| release.watched) else { return };
+    if let Some(since) = current.available_since.filter(|since| *since < to) {
+        current.healthy += from.since(since);
+        current.available_since = Some(to);
+    }
+}
+
 /// An alert fired while that release ran.
 pub fn alert_fired(history: &mut History, digest: &Digest, alertname: &str, at: Time) {
     let Some(release) = entry(history, digest) else { return };
