@@ -176,6 +176,8 @@ pub struct Metrics {
     pub inbox_capacity: IntGauge,
     /// `backout_store_commit_failures_total`: commits that the journal did not make.
     pub store_commit_failures: IntCounter,
+    /// `backout_trace_spans_lost_total`: spans of traces that no collector took.
+    pub spans_lost: IntCounter,
     /// `backout_rollback_unreconciled`: targets that still run a release that we put back; git says another one.
     pub rollback_unreconciled: IntGauge,
     /// `backout_pages_untaken`: open incidents whose newest page no channel took.
@@ -238,6 +240,7 @@ impl Metrics {
             inbox_depth: make.gauge("inbox_depth", "Receipts that were taken and wait for the engine.")?,
             inbox_capacity: make.gauge("inbox_capacity", "Receipts that may wait before webhooks are refused.")?,
             store_commit_failures: make.counter("store_commit_failures_total", "Commits that the journal did not make.")?,
+            spans_lost: make.counter("trace_spans_lost_total", "Spans of traces that no collector took.")?,
             rollback_unreconciled: make
                 .gauge("rollback_unreconciled", "Targets that still run a release that we put back; git says another one.")?,
             clock_leaps: make.counter("clock_leaps_total", "Times that the clock was set by two seconds or more.")?,

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{
     AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup,
-    Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId, Time,
+    Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId, TargetRef, Time,
 };
 
 /// Where the time comes from.
@@ -198,6 +198,19 @@ pub enum Question {
     Policies,
     /// How the service is.
     Status,
+    /// What it remembers.
+    Recall(Recall),
+}
+
+/// What the service remembers, for who judges or asks outside of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// The part of the book that judging these targets needs.
+    Book(Vec<TargetRef>),
+    /// Where this image or release was rolled back from.
+    Bad(String),
+    /// The releases of a target.
+    Revisions(TargetRef),
 }
 
 /// Which incidents.
@@ -239,6 +252,37 @@ pub enum ControlError {
     /// What was asked makes no sense.
     #[error("{0}")]
     Invalid(String),
+}
+
+/// A stretch of an incident's life, for a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The incident: its trace.
+    pub incident: IncidentId,
+    /// What it was: a phase, or `incident` for all of it.
+    pub name: &'static str,
+    /// Whether it is all of it.
+    pub is_root: bool,
+    /// Its begin.
+    pub from: Time,
+    /// Its end.
+    pub to: Time,
+    /// Whether it went well, where that can be said.
+    pub ok: Option<bool>,
+    /// What one would look for it by. Never a label of an alert.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+/// What the process logs, changed while it runs.
+pub trait LogLevel: Send + Sync {
+    /// The directives in force, as in `RUST_LOG`.
+    fn get(&self) -> String;
+
+    /// Changes them.
+    ///
+    /// # Errors
+    /// They are none; what was in force stays.
+    fn set(&self, directives: &str) -> Result<(), String>;
 }
 
 /// The engine, as the API sees it. Operations are answered only after they are committed.

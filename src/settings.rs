@@ -118,6 +118,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// The product's times.
     pub limits: Limits,
+    /// The collector that traces go to.
+    pub otlp: Option<EndpointSettings>,
     /// Where people reach this service.
     pub external_url: Option<Url>,
     /// How long draining may take. Shorter than what the platform allows before it kills.
@@ -170,6 +172,11 @@ impl Settings {
             _ => Err(SettingsErrors(check.problems)),
         }
     }
+}
+
+/// The JSON Schema of the settings file (draft 2020-12), made from the types that read it.
+pub fn schema() -> serde_json::Value {
+    schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<File>().to_value()
 }
 
 /// What policies are checked against.
@@ -265,6 +272,7 @@ impl Check {
         let alertmanagers = self.endpoints("alertmanager", args.alertmanager, file.alertmanager);
         let watchdog = self.watchdog(file.watchdog);
         let channels = self.channels(file.channels, &alertmanagers);
+        let otlp = self.endpoints("otlp", Vec::new(), file.otlp.into_iter().collect()).into_iter().next();
         let external_url = args.external_url.or(file.external_url);
         let external_url = external_url.and_then(|url| self.noted("external_url", outgoing::address(&url)));
         let (http, inbox) = self.http(&file.http, cluster_name.clone());
@@ -291,6 +299,7 @@ impl Check {
             retention,
             log_format: args.log_format.or(file.log.format).unwrap_or_default(),
             limits,
+            otlp,
             external_url,
             shutdown_grace,
         })

@@ -14,6 +14,8 @@ use crate::outgoing::{Answer, Clients, Endpoint, EndpointSettings, Question, Una
 
 /// The engine answers within 10 s, or says that it cannot; the answer needs its way, too.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// Where the service is unless told otherwise.
+pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:9095";
 /// No answer of the API is larger.
 const MOST_BYTES: usize = 64 << 20;
 
@@ -22,7 +24,7 @@ const MOST_BYTES: usize = 64 << 20;
 #[command(next_help_heading = "The service")]
 pub struct Remote {
     /// The service's address
-    #[arg(long, env = "BACKOUT_URL", value_name = "URL", default_value = "http://127.0.0.1:9095")]
+    #[arg(long, env = "BACKOUT_URL", value_name = "URL", default_value = DEFAULT_URL)]
     pub url: String,
     /// A file with a bearer token, one line; on loopback, reading needs none
     #[arg(long, env = "BACKOUT_TOKEN_FILE", value_name = "FILE")]
@@ -81,6 +83,24 @@ impl Client {
     /// As for `get`.
     pub(super) async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
         self.json(Question::delete(&under(path), query)).await
+    }
+
+    /// Reads JSON from the service's own door, `/-/`.
+    ///
+    /// # Errors
+    /// As for `get`.
+    pub(super) async fn get_admin(&self, path: &str) -> Result<Value, Failure> {
+        self.json(Question::get(&format!("-/{path}"), &[])).await
+    }
+
+    /// Changes something there.
+    ///
+    /// # Errors
+    /// As for `get`.
+    pub(super) async fn put_admin(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let path = format!("-/{path}");
+        let question = Question::post_json(&path, Bytes::from(body.to_string()));
+        self.json(Question { method: Some(reqwest::Method::PUT), ..question }).await
     }
 
     async fn json(&self, question: Question<'_>) -> Result<Value, Failure> {

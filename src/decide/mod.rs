@@ -16,6 +16,7 @@ pub mod ledger;
 mod life;
 pub mod limits;
 mod locate;
+pub mod memory;
 pub mod observation;
 pub mod operate;
 pub mod pages;

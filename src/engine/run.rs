@@ -14,6 +14,7 @@ use super::gauges;
 use super::handle::{Command, EngineHandle, PolicySource};
 use super::leap::Leaps;
 use super::recover::{RecoverError, Recovered, recover};
+use super::spans::Spans;
 use super::view::View;
 use crate::decide::book::Book;
 use crate::decide::effect::{Context, Effect, Input};
@@ -25,7 +26,7 @@ use crate::journal::snapshot;
 use crate::metrics::Metrics;
 use crate::model::{Operation, Time, WatchEvent};
 use crate::policy::types::Policies;
-use crate::ports::{ControlError, Received, RowKind, Store};
+use crate::ports::{ControlError, Received, RowKind, Span, Store};
 
 /// Inputs that are stepped before they are committed together.
 const BATCH: usize = 256;
@@ -62,6 +63,8 @@ pub struct EngineSettings {
     pub policy_source: PolicySource,
     /// What else must be there before the service is ready.
     pub also_ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Where spans of traces go, if anywhere.
+    pub spans: Option<mpsc::Sender<Span>>,
 }
 
 /// The engine: recovered, not yet running.
@@ -77,6 +80,7 @@ pub struct Engine {
     inputs: mpsc::Receiver<Input>,
     input_sender: mpsc::Sender<Input>,
     dispatcher: Dispatcher,
+    spans: Spans,
     ready: Arc<AtomicBool>,
     leaps: Leaps,
 }
@@ -114,6 +118,7 @@ impl Engine {
         let dispatcher = Dispatcher::new(settings.hands.clone(), input_sender.clone());
         let policies = settings.policies.clone();
         let leaps = Leaps::new(&*settings.hands.clock);
+        let spans = Spans::new(settings.spans.clone(), &book);
         tracing::info!(rows = seq, incidents_open = book.open().count(), receipts_pending = receipts.len(), "journal replayed");
         let engine = Self {
             settings,
@@ -127,6 +132,7 @@ impl Engine {
             inputs,
             input_sender,
             dispatcher,
+            spans,
             ready,
             leaps,
         };
@@ -279,6 +285,7 @@ impl Engine {
             match self.book.fold(&stamped) {
                 Ok(()) => {
                     gauges::recorded(&self.settings.metrics, &self.book, &stamped);
+                    self.spans.recorded(&self.settings.metrics, &self.book, &stamped);
                     batch.records.push(stamped);
                 }
                 // Not written: what the book cannot hold must not make the journal unreadable.
@@ -316,6 +323,7 @@ impl Engine {
                     policies: &self.policies,
                     refused: self.refused.as_deref(),
                     cluster: self.settings.cluster_name.as_deref(),
+                    limits: &self.settings.limits,
                     now: self.now(),
                 };
                 let _ = answer.send(view.answer(&question));

@@ -31,11 +31,12 @@ const INCIDENTS_LIMIT: usize = 1000;
 /// What people write is shown to people: long enough for a reason, too short for a flood.
 const TEXT_LIMIT_BYTES: usize = 2000;
 
-type Answer = Result<Response, ApiError>;
-type App = State<Arc<Shared>>;
+pub(super) type Answer = Result<Response, ApiError>;
+pub(super) type App = State<Arc<Shared>>;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
+        .merge(super::book::router())
         .route("/incidents", get(incidents))
         .route("/incidents/{id}", get(incident))
         .route("/incidents/{id}/report", get(report))
@@ -222,7 +223,7 @@ async fn resume(
     operate(&shared, Operation::Resume { pause, by: text("by", by)? }).await
 }
 
-async fn ask(shared: &Shared, question: Question) -> Answer {
+pub(super) async fn ask(shared: &Shared, question: Question) -> Answer {
     Ok(json(&shared.control.query(question).await?))
 }
 
@@ -234,12 +235,12 @@ fn json(value: &Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
-fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
+pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
     query.map(|Query(query)| query).map_err(|rejection| ApiError::invalid(rejection.body_text()))
 }
 
 /// Reads the body of an operation. It must say that it is JSON: a page in somebody's browser cannot, without being asked first.
-async fn said<T: DeserializeOwned>(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<T, ApiError> {
+pub(super) async fn said<T: DeserializeOwned>(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<T, ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     if !kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
         return Err(ApiError::new(
@@ -267,7 +268,7 @@ fn incident_id(id: Result<Path<String>, PathRejection>) -> Result<IncidentId, Ap
 }
 
 /// A text that a person wrote: some, not too much, and nothing that moves a terminal's cursor.
-fn text(name: &str, text: String) -> Result<String, ApiError> {
+pub(super) fn text(name: &str, text: String) -> Result<String, ApiError> {
     let text = text.trim();
     if text.is_empty() {
         return Err(ApiError::invalid(format!("`{name}` is empty; expected a few words")));
