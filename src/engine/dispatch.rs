@@ -21,6 +21,8 @@ const PARALLEL: usize = 64;
 /// Messages that are on their way at the same time; more wait. They have slots of their own: a channel that is slow, down or
 /// limited keeps a message for a minute, and a storm of alerts must not keep decisions and writes waiting behind it.
 const PARALLEL_MESSAGES: usize = 256;
+/// Pages that are on their way at the same time; more wait. Apart from other messages: what only informs must not keep one waiting.
+const PARALLEL_PAGES: usize = 256;
 /// No observation takes longer; its parts have shorter bounds of their own.
 const OBSERVE: Duration = Duration::from_secs(30);
 /// Preflight and evidence together.
@@ -49,18 +51,20 @@ pub(super) struct Dispatcher {
     inputs: mpsc::Sender<Input>,
     slots: Arc<Semaphore>,
     messages: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 impl Dispatcher {
     pub(super) fn new(hands: Hands, inputs: mpsc::Sender<Input>) -> Self {
-        let (slots, messages) = (Arc::new(Semaphore::new(PARALLEL)), Arc::new(Semaphore::new(PARALLEL_MESSAGES)));
-        Self { hands, inputs, slots, messages, tasks: TaskTracker::new() }
+        let [slots, messages, pages] = [PARALLEL, PARALLEL_MESSAGES, PARALLEL_PAGES].map(|most| Arc::new(Semaphore::new(most)));
+        Self { hands, inputs, slots, messages, pages, tasks: TaskTracker::new() }
     }
 
     /// Starts an effect. Its records are durable.
     pub(super) fn start(&self, effect: Effect) {
         let slots = match &effect {
+            Effect::Tell(message) if message.urgency == Urgency::Page => &self.pages,
             Effect::Tell(_) | Effect::ClosePage(_) => &self.messages,
             _ => &self.slots,
         };
@@ -259,4 +263,74 @@ fn blocked(why: &str) -> PreflightReport {
     let finding =
         PreflightFinding { check: "preflight".to_owned(), problem: Some(why.to_owned()), forbidden: false, transient: false };
     PreflightReport { findings: vec![finding] }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::model::{Delivery, IncidentId, Message, Moment};
+    use crate::simulate::{Hands as Simulated, SpeedClock, World};
+
+    /// Takes pages; everything else is on its way for ever.
+    struct PagesOnly;
+
+    impl Notifier for PagesOnly {
+        fn deliver(&self, message: Message) -> BoxFuture<'_, Delivery> {
+            Box::pin(async move {
+                if message.urgency != Urgency::Page {
+                    std::future::pending::<()>().await;
+                }
+                Delivery { delivered: vec!["pager".to_owned()], failed: Vec::new() }
+            })
+        }
+
+        fn close_page(&self, _: Option<IncidentId>) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn message(urgency: Urgency) -> Effect {
+        let at = Time::from_millis(0);
+        Effect::Tell(Box::new(Message {
+            id: "m".to_owned(),
+            incident: None,
+            moment: Moment::Decided,
+            urgency,
+            severity: "critical".to_owned(),
+            title: String::new(),
+            text: String::new(),
+            target: None,
+            policy: None,
+            to: Vec::new(),
+            labels: BTreeMap::new(),
+            at,
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_page_waits_behind_nothing_that_only_informs() {
+        let clock: Arc<dyn Clock> = Arc::new(SpeedClock::new(Time::from_millis(0), 1));
+        let world = Arc::new(Simulated::new(World::new(Time::from_millis(0), 1), Arc::clone(&clock)));
+        let hands = Hands {
+            cluster: None,
+            prometheus: None,
+            alertmanagers: Arc::clone(&world) as Arc<dyn Alertmanagers>,
+            probe: world,
+            notifier: Arc::new(PagesOnly),
+            clock,
+        };
+        let (inputs, mut told) = mpsc::channel(8);
+        let dispatcher = Dispatcher::new(hands, inputs);
+        for _ in 0..2 * PARALLEL_MESSAGES {
+            dispatcher.start(message(Urgency::Announce));
+        }
+        dispatcher.start(Effect::ClosePage(IncidentId("i1".to_owned())));
+        // All that waits has its place in the queue.
+        tokio::task::yield_now().await;
+        dispatcher.start(message(Urgency::Page));
+        let told = tokio::time::timeout(Duration::from_secs(20), told.recv()).await.expect("not behind them");
+        assert!(matches!(told, Some(Input::Told { page: true, .. })), "{told:?}");
+    }
 }
