@@ -45,6 +45,10 @@ macro_rules! label_values {
     };
 }
 
+mod access;
+
+pub use access::{AccessMetrics, LoginRefusal, TlsRefusal};
+
 label_values! {
     /// How a webhook request ended.
     WebhookResult {
@@ -174,6 +178,8 @@ pub struct Metrics {
     policy_reload_timestamp: Gauge,
     policy_info: IntGaugeVec,
     watch_age: Gauge,
+    /// Who is let in, and what people say.
+    pub access: AccessMetrics,
     /// `backout_webhook_commit_seconds`: from handing a receipt to the journal to its being on the disk.
     pub webhook_commit: Histogram,
     /// `backout_inbox_depth`: receipts that were taken and wait for the engine.
@@ -227,6 +233,7 @@ impl Metrics {
             store_commit_failures: make.counter("store_commit_failures_total", "Commits that the journal did not make.")?,
             rollback_unreconciled: make
                 .gauge("rollback_unreconciled", "Targets that still run a release that we put back; git says another one.")?,
+            access: AccessMetrics::new(&make)?,
             registry: make.0,
         };
         metrics.touch();
@@ -328,6 +335,7 @@ impl Metrics {
         self.policy_info.reset();
         self.policy_info.with_label_values(&[hash]).set(1);
         for policy in names {
+            self.access.policies([policy]);
             for (outcome, reason) in [
                 (Outcome::Rollback, Reason::Rule),
                 (Outcome::Page, Reason::Rule),

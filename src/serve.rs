@@ -72,6 +72,9 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let listener = listen(&settings).await?;
     let store = open_store(&settings, &metrics)?;
     let address = listener.local_addr().map_err(ServeError::new)?;
+    if settings.tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(%address, "without TLS every network in between can read the tokens that are sent; see `tls` in the settings");
+    }
     say_where(&settings.data, address)?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -88,6 +91,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         also_ready: outside.also_ready,
         inbox: settings.inbox,
         tokens: Arc::clone(&settings.tokens),
+        tls: settings.tls.clone(),
         http: settings.http.clone(),
         listener,
     };

@@ -9,6 +9,7 @@ mod demo;
 pub mod exit;
 mod explain;
 mod incidents;
+mod mark;
 mod operate;
 pub mod output;
 mod pause;
@@ -72,6 +73,8 @@ pub enum Command {
     Approve(approve::ApproveArgs),
     /// Take an incident over: suspends its countdown, ends its reminders
     Acknowledge(acknowledge::AcknowledgeArgs),
+    /// Say of a rollback that it was right or wrong
+    Mark(mark::MarkArgs),
     /// Stand down for a while
     Pause(pause::PauseArgs),
     /// End a pause early
@@ -110,6 +113,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Veto(args) => wait(veto::run(&args, output)).map(done),
         Command::Approve(args) => wait(approve::run(&args, output)).map(done),
         Command::Acknowledge(args) => wait(acknowledge::run(&args, output)).map(done),
+        Command::Mark(args) => wait(mark::run(&args, output)).map(done),
         Command::Pause(args) => wait(pause::run(&args, output)).map(done),
         Command::Resume(args) => wait(resume::run(&args, output)).map(done),
         Command::Pauses(args) => wait(pauses::run(&args, output)).map(done),

@@ -27,6 +27,8 @@ pub enum ReportAs {
     Markdown,
     /// For scripts
     Json,
+    /// For people with a browser
+    Html,
 }
 
 /// Prints the report of an incident.
@@ -39,9 +41,10 @@ pub(super) async fn run(args: &ReportArgs, output: Output) -> Result<(), Failure
     let usual = if output.is_json() { ReportAs::Json } else { ReportAs::Markdown };
     match format.unwrap_or(usual) {
         ReportAs::Json => output.print_json(&client.get(&path, &[("format", "json")]).await?),
-        ReportAs::Markdown => {
+        format @ (ReportAs::Markdown | ReportAs::Html) => {
+            let name = if format == ReportAs::Html { "html" } else { "markdown" };
             let mut text = output.text();
-            text.plain(&client.get_text(&path, &[("format", "markdown")]).await?);
+            text.plain(&client.get_text(&path, &[("format", name)]).await?);
             output.print(&text)
         }
     }

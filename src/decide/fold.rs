@@ -84,6 +84,9 @@ impl Book {
                     self.gap(Gap { from: Some(pause.from), to: at });
                 }
             }
+            // What it led to has records of its own.
+            Record::Ordered { .. } => {}
+            Record::Posted { change } => ledger::posted(&mut self.changes, change),
             Record::Forgotten { before } => {
                 self.forget(*before);
                 self.forgot_at = Some(at);

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::decision::Decision;
 use super::observation::Purpose;
 use crate::model::{
-    Alert, Applied, Brake, Digest, Evidence, IncidentId, Mode, Moment, Onset, Paging, Plan, PlanHash, PreflightReport, Reason,
-    TargetId, Time,
+    Alert, Applied, Brake, Digest, Evidence, IncidentId, Mark, Mode, Moment, Onset, Paging, Plan, PlanHash, PreflightReport,
+    Reason, TargetId, Time,
 };
 
 /// Which hands an incident has.
@@ -307,6 +307,22 @@ pub struct Incident {
     pub next: u64,
     /// What happened, for the report. Bounded.
     pub notes: Vec<Note>,
+    /// What a person last said of the rollback.
+    #[serde(default)]
+    pub marked: Option<Marked>,
+}
+
+/// What a person says of a rollback afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marked {
+    /// When it was said.
+    pub at: Time,
+    /// Whether it was right.
+    pub mark: Mark,
+    /// Who says so.
+    pub by: String,
+    /// Why.
+    pub why: String,
 }
 
 /// A yes to a plan's hash.

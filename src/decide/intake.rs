@@ -374,6 +374,7 @@ fn new_incident(
         decided_at: None,
         next: 0,
         notes: Vec::new(),
+        marked: None,
     }
 }
 

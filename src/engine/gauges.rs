@@ -53,6 +53,7 @@ pub(super) fn recorded(metrics: &Metrics, book: &Book, stamped: &Stamped) {
             tracing::info!(incident = %id, reason = reason.as_str(), "attempt ended");
         }
         Event::Paged { reason, .. } => tracing::warn!(incident = %id, reason = reason.as_str(), "a human is needed"),
+        Event::Marked { mark, .. } => metrics.access.marked(&incident.policy, *mark),
         Event::Phase { to } => tracing::info!(incident = %id, phase = to.as_str(), "entered"),
         Event::Noted { text } if text.starts_with("defect") => tracing::error!(incident = %id, text, "defect"),
         _ => {}

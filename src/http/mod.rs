@@ -6,12 +6,14 @@ pub mod auth;
 mod body;
 mod error;
 mod server;
+pub mod tls;
 mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Control, Received, Store};
@@ -87,4 +89,8 @@ struct Shared {
     tokens: Arc<Tokens>,
     body_deadline: Duration,
     before_scrape: Option<BeforeScrape>,
+    /// Who may still begin to watch.
+    watchers: Arc<Semaphore>,
+    /// What would go on for ever ends.
+    closing: CancellationToken,
 }
