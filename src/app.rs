@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::decide::limits::Limits;
 use crate::engine::{Engine, EngineHandle, EngineSettings, Hands, Lookout, PolicySource, RecoverError};
 use crate::http::auth::Tokens;
+use crate::http::tls::Tls;
 use crate::http::{BeforeScrape, HttpSettings, Parts, Server};
 use crate::lifecycle::{Stages, Supervisor};
 use crate::metrics::Metrics;
@@ -41,6 +42,8 @@ pub struct Assembly {
     pub inbox: usize,
     /// Who may do what.
     pub tokens: Arc<Tokens>,
+    /// Our certificates; without them it speaks plain HTTP.
+    pub tls: Option<Arc<Tls>>,
     /// Limits of the HTTP side.
     pub http: HttpSettings,
     /// Where it listens.
@@ -92,7 +95,8 @@ impl Assembly {
             settings: self.http,
             before_scrape: Some(ages),
             log_level: self.log_level,
-        });
+        })
+        .with_tls(self.tls);
         let drain = stages.drain.clone();
         supervisor.spawn("lookout", async move {
             lookout.keep(notifier, drain).await;

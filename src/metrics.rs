@@ -48,6 +48,9 @@ macro_rules! label_values {
 mod labels;
 
 pub use labels::{Asked, ChangeBy, Figure};
+mod access;
+
+pub use access::{AccessMetrics, LoginRefusal, TlsRefusal};
 
 label_values! {
     /// How a webhook request ended.
@@ -168,6 +171,8 @@ pub struct Metrics {
     policy_reload_timestamp: Gauge,
     policy_info: IntGaugeVec,
     watch_age: Gauge,
+    /// Who is let in, and what people say.
+    pub access: AccessMetrics,
     /// `backout_webhook_commit_seconds`: from handing a receipt to the journal to its being on the disk.
     pub webhook_commit: Histogram,
     /// `backout_inbox_depth`: receipts that were taken and wait for the engine.
@@ -244,6 +249,7 @@ impl Metrics {
             rollback_unreconciled: make
                 .gauge("rollback_unreconciled", "Targets that still run a release that we put back; git says another one.")?,
             clock_leaps: make.counter("clock_leaps_total", "Times that the clock was set by two seconds or more.")?,
+            access: AccessMetrics::new(&make)?,
             registry: make.0,
         };
         metrics.touch();
@@ -383,6 +389,7 @@ impl Metrics {
         self.policy_info.reset();
         self.policy_info.with_label_values(&[hash]).set(1);
         for policy in names {
+            self.access.policies([policy]);
             for (outcome, reason) in [
                 (Outcome::Rollback, Reason::Rule),
                 (Outcome::Page, Reason::Rule),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Certificate, Client, Method, Proxy, Response};
+use reqwest::{Certificate, Client, Identity, Method, Proxy, Response};
 use url::Url;
 
 /// Where somebody answers, and how we show who we are. Secrets come from files only, read again for each request.
@@ -79,7 +79,7 @@ impl Clients {
     /// # Errors
     /// The TLS library refused.
     pub fn new() -> Result<Self, EndpointError> {
-        Ok(Self { plain: build(None, None)? })
+        Ok(Self { plain: build(None, None, None)? })
     }
 
     /// An endpoint as it is set.
@@ -87,6 +87,14 @@ impl Clients {
     /// # Errors
     /// The settings are no usable address, or do not go together.
     pub fn endpoint(&self, settings: &EndpointSettings) -> Result<Endpoint, EndpointError> {
+        self.endpoint_certified(settings, None)
+    }
+
+    /// The same, with a client certificate and its key from a file (PEM, both in one).
+    ///
+    /// # Errors
+    /// As for `endpoint`; or the certificate cannot be used.
+    pub fn endpoint_certified(&self, settings: &EndpointSettings, certificate: Option<&Path>) -> Result<Endpoint, EndpointError> {
         let base = address(&settings.url)?;
         let url = base.to_string();
         let credentials = match (&settings.token_file, &settings.username, &settings.password_file) {
@@ -98,9 +106,9 @@ impl Clients {
                 return Err(EndpointError::Credentials { url, why: "a user name and a password file need each other" });
             }
         };
-        let client = match (&settings.ca_file, &settings.proxy) {
-            (None, None) => self.plain.clone(),
-            (ca_file, proxy) => build(ca_file.as_deref(), proxy.as_deref())?,
+        let client = match (&settings.ca_file, &settings.proxy, certificate) {
+            (None, None, None) => self.plain.clone(),
+            (ca_file, proxy, certificate) => build(ca_file.as_deref(), proxy.as_deref(), certificate)?,
         };
         let name = base.as_str().trim_end_matches('/').to_owned();
         Ok(Endpoint { base, name, credentials, client })
@@ -336,7 +344,7 @@ async fn secret(path: &Path) -> Result<String, Unanswered> {
     Ok(text.to_owned())
 }
 
-fn build(ca_file: Option<&Path>, proxy: Option<&str>) -> Result<Client, EndpointError> {
+fn build(ca_file: Option<&Path>, proxy: Option<&str>, certificate: Option<&Path>) -> Result<Client, EndpointError> {
     let mut builder = Client::builder()
         .user_agent(concat!("backout/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -353,6 +361,13 @@ fn build(ca_file: Option<&Path>, proxy: Option<&str>) -> Result<Client, Endpoint
             return Err(failed("there is no certificate in it".to_owned()));
         }
         builder = builder.tls_certs_only(certificates);
+    }
+    if let Some(path) = certificate {
+        let failed = |why: String| EndpointError::Certificates { path: path.to_owned(), why };
+        let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        // The library's own words may quote the file.
+        let identity = Identity::from_pem(&pem).map_err(|_| failed("it needs a certificate and its key".to_owned()))?;
+        builder = builder.identity(identity);
     }
     if let Some(proxy) = proxy {
         let proxy = Proxy::all(address(proxy)?).map_err(|error| EndpointError::Client(error.to_string()))?;

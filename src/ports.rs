@@ -3,14 +3,20 @@
 //!
 //! Every method answers within the time that its implementation bounds; a failure is a value (`Unknown`, `Refused`), never a panic.
 
+pub mod answer;
+
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tokio::sync::broadcast;
 
 use crate::model::{
     AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup,
-    Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId, TargetRef, Time,
+    Message, Number, Onset, Order, Outcome, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId,
+    TargetRef, Time,
 };
 
 /// Where the time comes from.
@@ -177,12 +183,7 @@ pub struct Received {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The incidents, the newest first.
-    Incidents {
-        /// Which of them.
-        state: IncidentFilter,
-        /// How many at most.
-        limit: usize,
-    },
+    Incidents(IncidentQuery),
     /// One incident with all that is known of it.
     Incident(IncidentId),
     /// The report of an incident: an object, or for Markdown a string.
@@ -194,6 +195,8 @@ pub enum Question {
     },
     /// The pauses that hold.
     Pauses,
+    /// The changes that were posted, the newest first.
+    Changes(ChangeQuery),
     /// The policies in use, and what was wrong with the last reload.
     Policies,
     /// How the service is.
@@ -211,6 +214,110 @@ pub enum Recall {
     Bad(String),
     /// The releases of a target.
     Revisions(TargetRef),
+}
+
+/// Which incidents, and how many. What is unset lets everything through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IncidentQuery {
+    /// Whether they are over.
+    pub state: IncidentFilter,
+    /// Where they stand, by the name of the phase.
+    pub phase: Option<String>,
+    /// Which policy decides.
+    pub policy: Option<String>,
+    /// In which namespace the target is.
+    pub namespace: Option<String>,
+    /// The target, `namespace/name`.
+    pub target: Option<String>,
+    /// The last verdict.
+    pub outcome: Option<Outcome>,
+    /// Opened then or later.
+    pub since: Option<Time>,
+    /// Those that come after this one in the list.
+    pub after: Option<IncidentCursor>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A place in the list of incidents: new ones come before it and do not shift it. Its text is not meant to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentCursor {
+    /// When the incident there was opened.
+    pub opened_at: Time,
+    /// Which it is.
+    pub id: IncidentId,
+}
+
+impl IncidentCursor {
+    /// Reads what `Display` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (millis, id) = text.split_once('.')?;
+        let opened_at = Time::from_millis(i64::from_str_radix(millis, 16).ok()?);
+        let id = IncidentId::parse(id)?;
+        Some(Self { opened_at, id })
+    }
+}
+
+impl fmt::Display for IncidentCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.{}", self.opened_at.millis(), self.id)
+    }
+}
+
+/// Which posted changes, and how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeQuery {
+    /// Of this target, `namespace/name`.
+    pub target: Option<String>,
+    /// Made then or later.
+    pub since: Option<Time>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Something that people may want to see at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Ordered and never given twice, also after a restart: the journal's row, and the place in it.
+    pub id: NoticeId,
+    /// What it is about: `incident`, `pauses`, `policies`, `change`.
+    pub kind: &'static str,
+    /// JSON, of the shape that the API has for it.
+    pub data: String,
+}
+
+/// Names a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NoticeId {
+    /// The row of the journal.
+    pub row: u64,
+    /// The place in it.
+    pub place: u32,
+}
+
+impl NoticeId {
+    /// Reads what `Display` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (row, place) = text.split_once('-')?;
+        Some(Self { row: row.parse().ok()?, place: place.parse().ok()? })
+    }
+}
+
+impl fmt::Display for NoticeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.row, self.place)
+    }
+}
+
+/// What a watcher gets.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Whether something may lie between what the watcher knows and what follows: it must look at everything anew.
+    pub gap: bool,
+    /// Notices since the one that the watcher knows.
+    pub missed: Vec<Arc<Notice>>,
+    /// What is to come. Who reads too slowly loses the oldest, and is told so.
+    pub live: broadcast::Receiver<Arc<Notice>>,
 }
 
 /// Which incidents.
@@ -235,6 +342,8 @@ pub enum ReportFormat {
     Json,
     /// For people.
     Markdown,
+    /// For people with a browser. The engine writes Markdown; the page is made of it.
+    Html,
 }
 
 /// Why a question or an operation was not answered. The texts are for people.
@@ -291,7 +400,10 @@ pub trait Control: Send + Sync {
     fn query(&self, question: Question) -> BoxFuture<'_, Result<serde_json::Value, ControlError>>;
 
     /// Does what a person says.
-    fn operate(&self, operation: crate::model::Operation) -> BoxFuture<'_, Result<serde_json::Value, ControlError>>;
+    fn operate(&self, order: Order) -> BoxFuture<'_, Result<serde_json::Value, ControlError>>;
+
+    /// Tells of what changes from now on, and of what changed since the notice that the asker knows.
+    fn watch(&self, known: Option<NoticeId>) -> Subscription;
 
     /// Reads the policies again; tells what is in use now.
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>>;
@@ -301,4 +413,25 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// What is missing.
     fn ready(&self) -> Result<(), String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_and_notices_are_read_as_they_are_written() {
+        let cursor =
+            IncidentCursor { opened_at: Time::from_millis(1_772_366_400_123), id: IncidentId("i0123456789ab".to_owned()) };
+        assert_eq!(IncidentCursor::parse(&cursor.to_string()), Some(cursor));
+        for bad in ["", ".", "19c.", "19c.i1", "xyz.i0123456789ab", "19c.i0123456789AB"] {
+            assert_eq!(IncidentCursor::parse(bad), None, "{bad}");
+        }
+        let id = NoticeId { row: 7, place: 2 };
+        assert_eq!(NoticeId::parse(&id.to_string()), Some(id));
+        assert!(NoticeId { row: 7, place: 9 } < NoticeId { row: 10, place: 0 }, "by number, not by text");
+        for bad in ["", "7", "7-", "-1", "7-x", "7-2-3"] {
+            assert_eq!(NoticeId::parse(bad), None, "{bad}");
+        }
+    }
 }

@@ -73,6 +73,9 @@ pub async fn serve(settings: Settings, log_level: Arc<dyn LogLevel>) -> Result<(
     let listener = listen(&settings).await?;
     let store = open_store(&settings, &metrics)?;
     let address = listener.local_addr().map_err(ServeError::new)?;
+    if settings.tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(%address, "without TLS every network in between can read the tokens that are sent; see `tls` in the settings");
+    }
     say_where(&settings.data, address)?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -90,6 +93,7 @@ pub async fn serve(settings: Settings, log_level: Arc<dyn LogLevel>) -> Result<(
         also_ready: outside.also_ready,
         inbox: settings.inbox,
         tokens: Arc::clone(&settings.tokens),
+        tls: settings.tls.clone(),
         http: settings.http.clone(),
         listener,
         log_level: Some(log_level),

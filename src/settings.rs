@@ -1,6 +1,7 @@
 //! L4: settings: flags over environment over the settings file, checked as a whole. Secrets come from files only. Must not open
-//! anything but the settings file and the files of tokens.
+//! anything but the settings file and the files of tokens and certificates.
 
+mod access;
 mod file;
 mod size;
 mod timing;
@@ -16,7 +17,8 @@ use url::Url;
 
 use crate::decide::limits::Limits;
 use crate::http::HttpSettings;
-use crate::http::auth::{TokenFiles, Tokens};
+use crate::http::auth::Tokens;
+use crate::http::tls::Tls;
 use crate::model::TargetRef;
 use crate::notify::{AlertmanagerChannel, ChannelSettings};
 use crate::observe::WATCHDOG;
@@ -108,6 +110,8 @@ pub struct Settings {
     pub channels: Vec<ChannelSettings>,
     /// Who may do what. Read already, so that what is wrong with a file is said with everything else.
     pub tokens: Arc<Tokens>,
+    /// Our certificates, read already, too; without them we speak plain HTTP.
+    pub tls: Option<Arc<Tls>>,
     /// Limits of the HTTP side.
     pub http: HttpSettings,
     /// How many receipts may wait for the engine.
@@ -280,7 +284,9 @@ impl Check {
         let limits = file.timing.limits(|key, why| self.problem(key, why));
         let shutdown_grace = self.duration("shutdown_grace", file.shutdown_grace.as_ref(), Duration::from_secs(25));
         let listen = args.listen.or(file.http.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
-        let listen = self.listen(&listen, !file.tokens.ingest.is_empty());
+        let listen = self.listen(&listen, !file.tokens.ingest.is_empty() || !file.clients.ingest.is_empty());
+        let clients = self.clients(file.clients, &file.tls);
+        let tls = self.tls(file.tls);
         let tokens = self.tokens(file.tokens, listen.is_none_or(|listen| listen.ip().is_loopback()));
         Some(Settings {
             rules,
@@ -293,7 +299,8 @@ impl Check {
             alertmanagers,
             watchdog,
             channels,
-            tokens: Arc::new(tokens?),
+            tokens: Arc::new(tokens?.with_clients(clients)),
+            tls,
             http,
             inbox,
             retention,
@@ -406,40 +413,6 @@ impl Check {
             proxy: first.proxy.clone(),
         };
         Some(ChannelSettings { name: "alertmanager".to_owned(), alertmanager: Some(alertmanager), ..ChannelSettings::default() })
-    }
-
-    fn listen(&mut self, text: &str, guarded: bool) -> Option<SocketAddr> {
-        let Ok(listen) = text.parse::<SocketAddr>() else {
-            self.problem(
-                "http.listen",
-                format!("`{text}` is no address with a port; expected something like `{DEFAULT_LISTEN}`"),
-            );
-            return None;
-        };
-        if !listen.ip().is_loopback() && !guarded {
-            self.problem(
-                "http.listen",
-                format!(
-                    "`{text}` can be reached from other machines, and anybody could post alerts there; set `tokens.ingest`, \
-                     or listen on `127.0.0.1:{}`",
-                    listen.port()
-                ),
-            );
-        }
-        Some(listen)
-    }
-
-    fn tokens(&mut self, files: file::Tokens, loopback: bool) -> Option<Tokens> {
-        let rebase = |files: Vec<PathBuf>| files.into_iter().map(|file| self.base.join(file)).collect();
-        let files = TokenFiles { ingest: rebase(files.ingest), read: rebase(files.read), operate: rebase(files.operate) };
-        let problems = match Tokens::load(files, loopback) {
-            Ok(tokens) => return Some(tokens),
-            Err(problems) => problems,
-        };
-        for problem in problems {
-            self.problem(format!("tokens.{}", problem.scope.as_str()), problem.to_string());
-        }
-        None
     }
 
     fn http(&mut self, file: &file::Http, cluster: Option<String>) -> (HttpSettings, usize) {

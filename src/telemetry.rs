@@ -47,6 +47,7 @@ pub enum TelemetryError {
 /// # Errors
 /// When `RUST_LOG` cannot be read, or on the second call.
 pub fn init(format: LogFormat) -> Result<Arc<dyn LogLevel>, TelemetryError> {
+    #[expect(clippy::disallowed_methods, reason = "not a setting of ours: whoever knows tracing expects it")]
     let written = std::env::var("RUST_LOG").unwrap_or_default();
     let (layer, level) = Level::new(&written).map_err(TelemetryError::Filter)?;
     let registry = Registry::default().with(layer);

@@ -4,11 +4,15 @@
 mod support;
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
 use backout::http::auth::TokenFiles;
-use backout::ports::ControlError;
+use backout::model::Outcome;
+use backout::ports::{ChangeQuery, ControlError, IncidentCursor, IncidentFilter, IncidentQuery, Notice, NoticeId, Question};
 use serde_json::{Value, json};
 use support::{Reply, Service, Setup};
+use tokio::io::AsyncReadExt as _;
 
 const ID: &str = "i0123456789ab";
 
@@ -20,7 +24,7 @@ async fn guarded() -> (Service, tempfile::TempDir) {
         fs::write(&path, format!("{scope}-token-0123456789\n")).expect("written");
         vec![path]
     };
-    let tokens = TokenFiles { ingest: file("ingest"), read: file("read"), operate: file("operate") };
+    let tokens = TokenFiles { ingest: file("ingest"), read: file("read"), operate: file("operate"), changes: file("changes") };
     (Service::start(Setup { tokens, ..Setup::default() }).await, folder)
 }
 
@@ -34,6 +38,8 @@ fn detail(reply: &Reply) -> String {
     assert!(reply.head.contains("content-type: application/problem+json"), "{reply:?}");
     let problem: Value = serde_json::from_str(&reply.body).expect("a problem");
     assert_eq!(problem["status"], reply.status);
+    let code = problem["code"].as_str().expect("a code");
+    assert_eq!(problem["type"], format!("urn:backout:problem:{code}"));
     problem["detail"].as_str().expect("a detail").to_owned()
 }
 
@@ -42,23 +48,28 @@ async fn each_path_asks_for_its_scope() {
     let (service, _folder) = guarded().await;
     let veto = format!("/api/v1/incidents/{ID}/veto");
     let said = json!({ "by": "ada", "reason": "deploying a fix" });
+    let told = json!({ "target": "shop/web", "kind": "flag", "by": "ci" });
     for (method, path, body, scopes) in [
         ("GET", "/api/v1/incidents", &Value::Null, ["read", "operate"].as_slice()),
         ("GET", "/api/v1/status", &Value::Null, &["read", "operate"]),
         ("GET", "/api/v1/book?target=shop/web", &Value::Null, &["read", "operate"]),
         ("GET", "/api/v1/bad?what=shop:1", &Value::Null, &["read", "operate"]),
         ("GET", "/api/v1/revisions?target=shop/web", &Value::Null, &["read", "operate"]),
+        ("GET", "/api/v1/changes", &Value::Null, &["read", "operate"]),
+        ("POST", "/v1/changes", &told, &["changes"]),
         ("POST", veto.as_str(), &said, &["operate"]),
         ("POST", "/-/reload", &Value::Null, &["operate"]),
     ] {
-        for scope in ["ingest", "read", "operate"] {
-            let wanted = if scopes.contains(&scope) { 200 } else { 403 };
+        for scope in ["ingest", "read", "operate", "changes"] {
+            let fine = if path == "/v1/changes" { 201 } else { 200 };
+            let wanted = if scopes.contains(&scope) { fine } else { 403 };
             assert_eq!(ask(&service, scope, method, path, body).await.status, wanted, "{scope} {path}");
         }
         let unknown = ask(&service, "nobodys", method, path, body).await;
         assert_eq!(unknown.status, 401, "{path}");
         assert!(unknown.head.contains("www-authenticate: bearer"));
-        assert_eq!(detail(&unknown), "expected a valid token: send `Authorization: Bearer TOKEN`");
+        assert!(unknown.head.contains("www-authenticate: basic"));
+        assert!(detail(&unknown).starts_with("expected a valid credential: send `Authorization: Bearer TOKEN`, or"));
     }
     for path in ["/metrics", "/-/healthy"] {
         assert_eq!(service.ask("GET", path, "", b"").await.status, 200, "{path} is for machines without tokens");
@@ -78,9 +89,40 @@ async fn on_loopback_without_tokens_one_may_look_but_not_operate() {
 #[tokio::test]
 async fn questions_reach_the_engine_as_they_were_asked() {
     let (service, _folder) = guarded().await;
+    let incidents = |query| format!("{:?}", Question::Incidents(query));
     for (path, asked) in [
-        ("incidents".to_owned(), "Incidents { state: Open, limit: 100 }".to_owned()),
-        ("incidents?state=all&limit=7".to_owned(), "Incidents { state: All, limit: 7 }".to_owned()),
+        ("incidents".to_owned(), incidents(IncidentQuery { limit: 100, ..IncidentQuery::default() })),
+        (
+            "incidents?state=all&limit=7".to_owned(),
+            incidents(IncidentQuery { state: IncidentFilter::All, limit: 7, ..IncidentQuery::default() }),
+        ),
+        (
+            format!(
+                "incidents?state=paged&policy=a%20b&namespace=shop&target=shop/web&outcome=page&since=2h&cursor=19ca9e8bc00.{ID}"
+            ),
+            incidents(IncidentQuery {
+                state: IncidentFilter::Open,
+                phase: Some("paged".to_owned()),
+                policy: Some("a b".to_owned()),
+                namespace: Some("shop".to_owned()),
+                target: Some("shop/web".to_owned()),
+                outcome: Some(Outcome::Page),
+                since: Some(support::now() - Duration::from_secs(7200)),
+                after: IncidentCursor::parse(&format!("19ca9e8bc00.{ID}")),
+                limit: 100,
+            }),
+        ),
+        (
+            "changes?target=shop/web&since=2026-03-01T11:00:00Z&limit=5".to_owned(),
+            format!(
+                "{:?}",
+                Question::Changes(ChangeQuery {
+                    target: Some("shop/web".to_owned()),
+                    since: Some(support::now() - Duration::from_secs(3600)),
+                    limit: 5,
+                })
+            ),
+        ),
         (format!("incidents/{ID}"), format!("Incident(IncidentId(\"{ID}\"))")),
         (format!("incidents/{ID}/report"), format!("Report {{ incident: IncidentId(\"{ID}\"), format: Json }}")),
         ("pauses".to_owned(), "Pauses".to_owned()),
@@ -94,6 +136,9 @@ async fn questions_reach_the_engine_as_they_were_asked() {
     let report = ask(&service, "read", "GET", &format!("/api/v1/incidents/{ID}/report?format=markdown"), &Value::Null).await;
     assert_eq!((report.status, report.body.as_str()), (200, "# Report\n"));
     assert!(report.head.contains("content-type: text/markdown"));
+    let page = ask(&service, "read", "GET", &format!("/api/v1/incidents/{ID}/report?format=html"), &Value::Null).await;
+    assert!(page.head.contains("content-type: text/html") && page.head.contains("content-security-policy: default-src 'none'"));
+    assert!(page.body.contains("<h1>Report</h1>"), "{}", page.body);
 }
 
 #[tokio::test]
@@ -112,6 +157,12 @@ async fn operations_reach_the_engine_checked() {
             format!("incidents/{ID}/approve"),
             json!({ "by": "ada", "plan_hash": "00112233AABBCCDD", "overrides": ["cooldown"] }),
             json!({ "operation": "approve", "incident": ID, "by": "ada", "plan": "00112233aabbccdd", "overrides": ["cooldown"] }),
+        ),
+        (
+            "POST",
+            format!("incidents/{ID}/mark"),
+            json!({ "mark": "wrong", "by": "ada", "reason": "it was the database" }),
+            json!({ "operation": "mark", "incident": ID, "mark": "wrong", "by": "ada", "reason": "it was the database" }),
         ),
         (
             "POST",
@@ -135,8 +186,140 @@ async fn operations_reach_the_engine_checked() {
     ] {
         let reply = ask(&service, "operate", method, &format!("/api/v1/{path}"), &body).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.body);
-        assert_eq!(serde_json::from_str::<Value>(&reply.body).expect("json"), operation);
+        let mut order: Value = serde_json::from_str(&reply.body).expect("json");
+        assert_eq!(order["identity"].take(), json!({ "name": "operate", "by": "token" }), "as whom he is known");
+        order.as_object_mut().expect("an object").remove("identity");
+        assert_eq!(order, operation);
     }
+}
+
+#[tokio::test]
+async fn changes_are_told_once_by_their_key() {
+    let (service, _folder) = guarded().await;
+    let tell = async |headers: &str, body: &Value| {
+        let headers = format!("Authorization: Bearer changes-token-0123456789\r\nContent-Type: application/json\r\n{headers}");
+        let reply = service.ask("POST", "/v1/changes", &headers, body.to_string().as_bytes()).await;
+        assert_eq!(reply.status, 201, "{}", reply.body);
+        serde_json::from_str::<Value>(&reply.body).expect("json")["change"].clone()
+    };
+    let body = json!({ "target": "shop/web", "kind": "template", "from": "web:1", "to": "web:2", "by": "ci", "barrier": true,
+        "at": "2026-03-01T12:30:00+01:00", "url": "https://ci.example/7" });
+    let told = tell("", &body).await;
+    assert_eq!(told["at"], support::now().millis() - 1_800_000);
+    assert_eq!((&told["barrier"], &told["kind"], &told["to"]), (&json!(true), &json!("template"), &json!("web:2")));
+    assert_eq!(tell("", &body).await["id"], told["id"], "with a time the content names it");
+    let keyed = tell("Idempotency-Key: build-7\r\n", &body).await;
+    assert_ne!(keyed["id"], told["id"]);
+    let other = json!({ "target": "shop/web", "kind": "flag", "by": "ci" });
+    let misused = tell("Idempotency-Key: build-7\r\n", &other).await;
+    assert_eq!(misused["id"], keyed["id"]);
+    assert_ne!(misused["content"], keyed["content"], "the engine sees that the key stands for something else");
+    assert_eq!((&misused["at"], &misused["to"]), (&json!(support::now().millis()), &Value::Null));
+    for (body, headers, text) in [
+        (json!({ "target": "web", "kind": "flag", "by": "ci" }), "", "`web` is not a target; expected `namespace/name`"),
+        (json!({ "target": "shop/web", "kind": "magic", "by": "ci" }), "", "unknown variant `magic`"),
+        (json!({ "target": "shop/web", "kind": "flag" }), "", "missing field `by`"),
+        (json!({ "target": "shop/web", "kind": "flag", "by": "ci", "at": "now" }), "", "`at` is `now`; expected a time"),
+        (
+            json!({ "target": "shop/web", "kind": "flag", "by": "ci", "url": "javascript:x" }),
+            "",
+            "expected `http://` or `https://`",
+        ),
+        (other.clone(), "Idempotency-Key: a b\r\n", "`Idempotency-Key` is no key"),
+    ] {
+        let headers = format!("Authorization: Bearer changes-token-0123456789\r\nContent-Type: application/json\r\n{headers}");
+        let reply = service.ask("POST", "/v1/changes", &headers, body.to_string().as_bytes()).await;
+        assert_eq!(reply.status, 400, "{}", reply.body);
+        assert!(detail(&reply).contains(text), "{}", detail(&reply));
+    }
+}
+
+#[tokio::test]
+async fn a_guesser_is_told_to_wait() {
+    let (service, _folder) = guarded().await;
+    for _ in 0..10 {
+        assert_eq!(ask(&service, "nobodys", "GET", "/api/v1/status", &Value::Null).await.status, 401);
+    }
+    for scope in ["nobodys", "read"] {
+        let limited = ask(&service, scope, "GET", "/api/v1/status", &Value::Null).await;
+        assert_eq!(limited.status, 429, "{scope}");
+        assert!(limited.head.contains("retry-after: 6"), "{}", limited.head);
+        assert!(detail(&limited).contains("too many wrong credentials came from your address"));
+    }
+    let mut hook = service.connect().await;
+    let body = support::notification(1, 10);
+    hook.send("POST", support::HOOK, "Authorization: Bearer ingest-token-0123456789\r\n", &body).await;
+    assert_eq!(hook.reply().await.status, 200, "who sends alerts is not locked out with him");
+    service.counts("backout_logins_refused_total{reason=\"unknown\"} 10").await;
+    service.counts("backout_logins_refused_total{reason=\"limited\"} 2").await;
+}
+
+/// Reads from an event stream until the text has come.
+async fn stream_until(client: &mut support::Client, text: &str) -> String {
+    let mut seen = String::new();
+    let read = async {
+        while !seen.contains(text) {
+            let mut bytes = [0; 4096];
+            let read = client.0.read(&mut bytes).await.expect("read");
+            assert!(read > 0, "the stream ended after {seen}");
+            seen.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, read).await.expect("it comes");
+    seen
+}
+
+fn notice(row: u64) -> Arc<Notice> {
+    Arc::new(Notice { id: NoticeId { row, place: 0 }, kind: "incident", data: format!("{{\"row\":{row}}}") })
+}
+
+#[tokio::test]
+async fn who_watches_hears_what_was_missed_and_what_happens() {
+    let (service, _folder) = guarded().await;
+    let live = service.control.live.clone().expect("a channel");
+    *service.control.missed.lock().expect("missed") = (false, vec![notice(8)]);
+    let watch = async |headers: &str| {
+        let mut client = service.connect().await;
+        let head = format!("Authorization: Bearer read-token-0123456789\r\n{headers}");
+        client.send("GET", "/api/v1/events", &head, b"").await;
+        client
+    };
+    let mut first = watch("Last-Event-ID: 7-0\r\n").await;
+    let seen = stream_until(&mut first, "data: {\"row\":8}").await;
+    assert!(seen.to_ascii_lowercase().contains("content-type: text/event-stream") && seen.contains("id: 8-0"), "{seen}");
+    assert!(!seen.contains("resync"));
+    live.send(notice(9)).expect("somebody watches");
+    let seen = stream_until(&mut first, "data: {\"row\":9}").await;
+    assert!(seen.contains("event: incident") && seen.contains("id: 9-0"), "{seen}");
+
+    *service.control.missed.lock().expect("missed") = (true, Vec::new());
+    let mut stranger = watch("Last-Event-ID: nonsense\r\n").await;
+    stream_until(&mut stranger, "event: resync").await;
+    let known = service.control.watched.lock().expect("watched").clone();
+    assert_eq!(known, [Some(NoticeId { row: 7, place: 0 }), Some(NoticeId { row: 0, place: 0 })]);
+    service.counts("backout_event_watchers 2").await;
+    drop(stranger);
+    service.counts("backout_event_watchers 1").await;
+
+    // At the end of the service a stream must not hold it up.
+    service.drain.cancel();
+    first.closed().await;
+}
+
+#[tokio::test]
+async fn who_reads_too_slowly_is_let_go() {
+    let (service, _folder) = guarded().await;
+    let live = service.control.live.clone().expect("a channel");
+    let mut client = service.connect().await;
+    client.send("GET", "/api/v1/events", "Authorization: Bearer read-token-0123456789\r\n", b"").await;
+    service.counts("backout_event_watchers 1").await;
+    // All at once: the stream cannot be polled in between on this one thread, and the channel holds four.
+    for row in 0..50 {
+        let _ = live.send(notice(row));
+    }
+    stream_until(&mut client, "event: resync").await;
+    client.closed().await;
+    service.counts("backout_event_watchers 0").await;
 }
 
 #[tokio::test]
@@ -146,8 +329,18 @@ async fn what_makes_no_sense_is_refused_with_what_was_expected() {
     let approve = format!("incidents/{ID}/approve");
     let long = "x".repeat(3000);
     for (method, path, body, status, text) in [
-        ("GET", "incidents?state=broken", Value::Null, 400, "unknown variant `broken`, expected one of `open`, `closed`, `all`"),
-        ("GET", "incidents?stat=open", Value::Null, 400, "unknown field `stat`, expected `state` or `limit`"),
+        (
+            "GET",
+            "incidents?state=broken",
+            Value::Null,
+            400,
+            "unknown variant `broken`, expected one of `open`, `closed`, `all`, `settling`",
+        ),
+        ("GET", "incidents?stat=open", Value::Null, 400, "unknown field `stat`, expected one of `state`, `policy`"),
+        ("GET", "incidents?outcome=luck", Value::Null, 400, "unknown variant `luck`, expected one of `rollback`, `page`"),
+        ("GET", "incidents?since=tuesday", Value::Null, 400, "`since` is `tuesday`; expected a time like"),
+        ("GET", "incidents?target=web", Value::Null, 400, "`web` is not a target; expected `namespace/name`"),
+        ("GET", "incidents?cursor=7", Value::Null, 400, "`cursor` is none of ours"),
         ("GET", "incidents?limit=0", Value::Null, 400, "`limit` is `0`; expected 1 to 1000"),
         ("GET", "incidents/../../etc", Value::Null, 404, "no such path in the api"),
         ("GET", "incidents/i1", Value::Null, 404, "expected `i` and 12 hex digits"),
@@ -163,7 +356,7 @@ async fn what_makes_no_sense_is_refused_with_what_was_expected() {
         ),
         ("POST", &veto, json!({ "by": " ", "reason": "r" }), 400, "`by` is empty"),
         ("POST", &veto, json!({ "by": "ada", "reason": "a\u{1b}[2J" }), 400, "`reason` has control characters"),
-        ("POST", &veto, json!({ "by": "ada", "reason": long }), 400, "`reason` has 3000 bytes; expected 2000 at most"),
+        ("POST", &veto, json!({ "by": "ada", "reason": long }), 400, "`reason` has 3000 characters; expected 2000 at most"),
         ("POST", &approve, json!({ "by": "ada", "plan_hash": "yes" }), 400, "expected 16 hex digits"),
         (
             "POST",

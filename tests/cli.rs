@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use backout::http::auth::{TokenFiles, Tokens};
 use backout::http::{HttpSettings, Parts, Server};
 use backout::metrics::Metrics;
-use backout::model::Operation;
-use backout::ports::{Control, ControlError, Question, Recall};
+use backout::model::{Operation, Order};
+use backout::ports::{Control, ControlError, IncidentQuery, NoticeId, Question, Recall, Subscription};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use support::StoppedClock;
@@ -66,7 +66,7 @@ impl Engine {
 impl Control for Engine {
     fn query(&self, question: Question) -> BoxFuture<'_, Result<Value, ControlError>> {
         let value = match question {
-            Question::Incidents { limit, .. } => {
+            Question::Incidents(IncidentQuery { limit, .. }) => {
                 let row = json!({
                     "id": ID, "state": "countdown", "lane": "live", "policy": "shop", "target": "deployment/shop/web",
                     "opened_at": "2026-03-01T11:59:00.000Z", "outcome": "rollback", "reason": "rule", "brake": null,
@@ -116,12 +116,12 @@ impl Control for Engine {
                 });
                 json!({ "target": target.to_string(), "policy": "shop", "revisions": [row], "now": support::now().to_string() })
             }
-            Question::Policies | Question::Status | Question::Recall(_) => Value::Null,
+            Question::Changes(_) | Question::Policies | Question::Status | Question::Recall(_) => Value::Null,
         };
         Box::pin(std::future::ready(self.answer(value)))
     }
 
-    fn operate(&self, operation: Operation) -> BoxFuture<'_, Result<Value, ControlError>> {
+    fn operate(&self, Order { operation, .. }: Order) -> BoxFuture<'_, Result<Value, ControlError>> {
         let value = match &operation {
             Operation::Pause { .. } => json!({ "done": true, "pause": 7 }),
             Operation::Resume { .. } => json!({ "done": true }),
@@ -129,6 +129,10 @@ impl Control for Engine {
         };
         self.told.lock().expect("told").push(operation);
         Box::pin(std::future::ready(self.answer(value)))
+    }
+
+    fn watch(&self, _: Option<NoticeId>) -> Subscription {
+        Subscription { gap: false, missed: Vec::new(), live: tokio::sync::broadcast::channel(1).1 }
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
@@ -156,7 +160,7 @@ impl Service {
             fs::write(&path, format!("{scope}-token-0123456789\n")).expect("written");
             vec![path]
         };
-        let files = TokenFiles { ingest: Vec::new(), read: token("read"), operate: token("operate") };
+        let files = TokenFiles { read: token("read"), operate: token("operate"), ..TokenFiles::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (inbox, _inbox) = mpsc::channel(1);
@@ -298,6 +302,13 @@ async fn what_people_say_reaches_the_engine() {
         json!({"operation": "approve", "incident": ID, "plan": HASH, "by": "bob", "overrides": overrides})
     );
 
+    let mark = service.ask("operate", &["mark", ID, "wrong", "--reason", "it was the database"]).await;
+    assert_eq!((code(&mark), out(&mark)), (0, format!("marked wrong; incident {ID} is `paged` now\n")), "{}", err(&mark));
+    assert_eq!(
+        service.told(),
+        json!({"operation": "mark", "incident": ID, "mark": "wrong", "by": "ada", "reason": "it was the database"})
+    );
+
     assert_eq!(code(&service.ask("operate", &["acknowledge", ID]).await), 0);
     assert_eq!(service.told()["operation"], "acknowledge");
 
@@ -313,6 +324,19 @@ async fn what_people_say_reaches_the_engine() {
 
     assert_eq!(code(&service.ask("operate", &["resume", "7", "--by", "bob & co"]).await), 0);
     assert_eq!(service.told(), json!({"operation": "resume", "pause": 7, "by": "bob & co"}));
+}
+
+#[tokio::test]
+async fn a_name_and_its_password_are_as_good_as_a_token() {
+    let service = Service::start().await;
+    let password = service.token("read");
+    let ask = async |name: &str| {
+        let args = ["incidents", "--url", &service.url, "--username", name, "--password-file", password.to_str().expect("text")];
+        code(&backout(&args).await)
+    };
+    assert_eq!((ask("read").await, ask("somebody").await), (0, 4));
+    let half = backout(&["incidents", "--url", &service.url, "--username", "read"]).await;
+    assert!(code(&half) == 2 && err(&half).contains("--password-file"), "{}", err(&half));
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ fn every_setting_is_documented_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut keys = BTreeSet::new();
     for key in settings_keys(folder.path(), "") {
-        let sections = ["cluster", "http", "tokens", "retention", "log", "timing"];
+        let sections = ["cluster", "http", "tokens", "tls", "clients", "retention", "log", "timing"];
         if sections.contains(&key.as_str()) {
             keys.extend(settings_keys(folder.path(), &key).into_iter().map(|inner| format!("{key}.{inner}")));
         } else {

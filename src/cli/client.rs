@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::exit::{Exit, Failure};
+use crate::model::IncidentId;
 use crate::outgoing::{Answer, Clients, Endpoint, EndpointSettings, Question, Unanswered};
 
 /// The engine answers within 10 s, or says that it cannot; the answer needs its way, too.
@@ -29,6 +30,15 @@ pub struct Remote {
     /// A file with a bearer token, one line; on loopback, reading needs none
     #[arg(long, env = "BACKOUT_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// A name for basic authentication, instead of a token
+    #[arg(long, env = "BACKOUT_USERNAME", value_name = "NAME", requires = "password_file", conflicts_with = "token_file")]
+    pub username: Option<String>,
+    /// A file with that name's password, one line
+    #[arg(long, env = "BACKOUT_PASSWORD_FILE", value_name = "FILE", requires = "username")]
+    pub password_file: Option<PathBuf>,
+    /// A file with a client certificate and its key (PEM)
+    #[arg(long, env = "BACKOUT_CERTIFICATE_FILE", value_name = "FILE")]
+    pub certificate_file: Option<PathBuf>,
     /// A file with the only certificate authorities to trust (PEM)
     #[arg(long, env = "BACKOUT_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
@@ -46,9 +56,9 @@ impl Client {
     /// # Errors
     /// The address or a file cannot be used.
     pub(super) fn new(remote: &Remote) -> Result<Self, Failure> {
-        let Remote { url, token_file, ca_file } = remote.clone();
-        let settings = EndpointSettings { url, token_file, ca_file, ..EndpointSettings::default() };
-        let endpoint = Clients::new().and_then(|clients| clients.endpoint(&settings));
+        let Remote { url, token_file, username, password_file, certificate_file, ca_file } = remote.clone();
+        let settings = EndpointSettings { url, token_file, username, password_file, ca_file, ..EndpointSettings::default() };
+        let endpoint = Clients::new().and_then(|clients| clients.endpoint_certified(&settings, certificate_file.as_deref()));
         Ok(Self { endpoint: endpoint.map_err(|error| Failure::usage(error.to_string()))? })
     }
 
@@ -140,8 +150,8 @@ impl Client {
         };
         let help = match exit {
             Exit::NotPermitted => Some(
-                "name a file with a token with `--token-file` or BACKOUT_TOKEN_FILE; what changes something needs one of the \
-                 scope `operate`",
+                "name a file with a token with `--token-file` or BACKOUT_TOKEN_FILE (or `--username` and `--password-file`, or \
+                 `--certificate-file`); what changes something needs one of the scope `operate`",
             ),
             Exit::NotFound => Some("`backout incidents --state all` and `backout pauses` list what there is"),
             Exit::Unreachable => Some("try again in a moment; the service's log and `/-/ready` say what it waits for"),
@@ -176,10 +186,8 @@ fn under(path: &str) -> String {
 /// # Errors
 /// It is none.
 pub(super) fn incident_id(text: &str) -> Result<String, String> {
-    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if text.len() == 13 && text.starts_with('i') && text.bytes().skip(1).all(hex) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected `i` and 12 hex digits, as `backout incidents` shows them".to_owned())
+    match IncidentId::parse(text) {
+        Some(id) => Ok(id.0),
+        None => Err("expected `i` and 12 hex digits, as `backout incidents` shows them".to_owned()),
     }
 }

@@ -14,6 +14,7 @@ mod generate;
 mod incidents;
 mod journal;
 mod log_level;
+mod mark;
 mod memory;
 mod operate;
 pub mod output;
@@ -113,6 +114,8 @@ pub enum Command {
     #[command(after_help = r#"Examples:
   backout acknowledge i0123456789ab"#)]
     Acknowledge(acknowledge::AcknowledgeArgs),
+    /// Say of a rollback that it was right or wrong
+    Mark(mark::MarkArgs),
     /// Stand down for a while
     #[command(after_help = r#"Examples:
   backout pause --scope namespace --name shop --for 2h --reason 'database migration'
@@ -193,6 +196,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Veto(args) => wait(veto::run(&args, output)).map(done),
         Command::Approve(args) => wait(approve::run(&args, output)).map(done),
         Command::Acknowledge(args) => wait(acknowledge::run(&args, output)).map(done),
+        Command::Mark(args) => wait(mark::run(&args, output)).map(done),
         Command::Pause(args) => wait(pause::run(&args, output)).map(done),
         Command::Resume(args) => wait(resume::run(&args, output)).map(done),
         Command::Pauses(args) => wait(pauses::run(&args, output)).map(done),

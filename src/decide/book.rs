@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::incident::{Incident, Lane};
-use crate::model::{Alert, AlertStatus, Digest, IncidentId, Lookup, Occurrence, PauseScope, TargetId, TargetRef, Time};
+use crate::model::{
+    Alert, AlertStatus, Digest, Identity, IncidentId, Lookup, Occurrence, PauseScope, PostedChange, TargetId, TargetRef, Time,
+};
 
 /// All that is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub struct Book {
     pub targets: BTreeMap<String, History>,
     /// Pauses by number.
     pub pauses: BTreeMap<u64, Pause>,
+    /// Changes that were posted, by their target's text; oldest first. Bounded, see `ledger::posted`.
+    #[serde(default)]
+    pub changes: BTreeMap<String, Vec<PostedChange>>,
     /// Times in which we saw nothing: boots, outages, global pauses. Oldest first, bounded.
     pub gaps: Vec<Gap>,
     /// When a record was last written: the start of the next gap.
@@ -221,8 +226,11 @@ pub struct Pause {
     pub scope: PauseScope,
     /// Why. Never empty.
     pub reason: String,
-    /// Who.
+    /// Who, as he says.
     pub by: String,
+    /// As whom he is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// Since when.
     pub from: Time,
     /// Until when. Always bounded.
@@ -233,6 +241,11 @@ impl Book {
     /// What is known of a target: only if it is the same object.
     pub fn history(&self, target: &TargetId) -> Option<&History> {
         self.targets.get(&target.at.to_string()).filter(|history| history.uid == target.uid)
+    }
+
+    /// Changes that were posted of a target, oldest first.
+    pub fn changes(&self, target: &TargetRef) -> &[PostedChange] {
+        self.changes.get(&target.to_string()).map_or(&[], Vec::as_slice)
     }
 
     /// Incidents that are not over.

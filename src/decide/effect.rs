@@ -4,7 +4,7 @@ use super::incident::Lane;
 use super::observation::{Observation, Request};
 use crate::journal::record::Stamped;
 use crate::model::{
-    Alert, AlertStatus, Applied, Delivery, Evidence, Guard, IncidentId, Lookup, Message, Notification, Onset, Operation, Plan,
+    Alert, AlertStatus, Applied, Delivery, Evidence, Guard, IncidentId, Lookup, Message, Notification, Onset, Order, Plan,
     PreflightReport, Resolution, TargetId, Time, WatchEvent,
 };
 use crate::policy::types::Policies;
@@ -97,7 +97,7 @@ pub enum Input {
     /// The watch saw a target change.
     Watched(Box<WatchEvent>),
     /// A person does something. Refused operations never get here (see `operate::check`).
-    Operation(Operation),
+    Operation(Order),
     /// Time went by.
     Tick,
     /// The watch hears from the API server: told before anything else that it saw since.

@@ -89,6 +89,9 @@ impl Book {
             }
             Record::ClockSet { .. } => {}
             Record::WatchHeard { at } => self.watch_heard(*at),
+            // What it led to has records of its own.
+            Record::Ordered { .. } => {}
+            Record::Posted { change } => ledger::posted(&mut self.changes, change),
             Record::Forgotten { before } => {
                 self.forget(*before);
                 self.forgot_at = Some(at);

@@ -10,7 +10,7 @@ use super::limits::LOST;
 use super::observation::Purpose;
 use super::pages::Cause;
 use crate::model::{
-    Alert, Applied, Brake, Dependency, Digest, Evidence, IncidentId, Mode, Moment, Onset, Paging, Plan, PlanHash,
+    Alert, Applied, Brake, Dependency, Digest, Evidence, IncidentId, Mark, Mode, Moment, Onset, Paging, Plan, PlanHash,
     PreflightReport, Reason, TargetId, Time,
 };
 
@@ -343,6 +343,22 @@ pub struct Incident {
     pub begun: u64,
     /// What happened, for the report. Bounded.
     pub notes: Vec<Note>,
+    /// What a person last said of the rollback.
+    #[serde(default)]
+    pub marked: Option<Marked>,
+}
+
+/// What a person says of a rollback afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marked {
+    /// When it was said.
+    pub at: Time,
+    /// Whether it was right.
+    pub mark: Mark,
+    /// Who says so.
+    pub by: String,
+    /// Why.
+    pub why: String,
 }
 
 /// A yes to a plan's hash.

@@ -390,6 +390,7 @@ fn new_incident(
         next: 0,
         begun: 0,
         notes: Vec::new(),
+        marked: None,
     }
 }
 

@@ -236,6 +236,7 @@ mod tests {
             next: 0,
             begun: 0,
             notes: Vec::new(),
+            marked: None,
         }
     }
 
@@ -401,6 +402,7 @@ mod tests {
         let pending =
             Pending { alert: member().alert, received_at: at(4), truncated: false, wanted: Vec::new(), due: at(15), tries: 1 };
         let pause = Pause {
+            identity: None,
             id: 1,
             scope: PauseScope::Global,
             reason: "migration".to_owned(),

@@ -66,6 +66,12 @@ pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
         consumed_through: 0,
         consumed: BTreeSet::new(),
         policies: book.policies.clone(),
+        changes: book
+            .changes
+            .iter()
+            .filter(|(name, _)| names.contains(*name))
+            .map(|(name, all)| (name.clone(), all.clone()))
+            .collect(),
         forgot_at: book.forgot_at,
         next: book.next,
     };

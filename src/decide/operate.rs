@@ -1,4 +1,4 @@
-//! What people do: veto, approve, acknowledge, pause, resume. First checked against the book, then carried out as an input.
+//! What people do: veto, approve, acknowledge, pause, resume, mark; and what they tell of: changes. First checked against the book, then carried out as an input.
 
 use super::book::{Book, Pause};
 use super::draft::Draft;
@@ -8,7 +8,10 @@ use super::incident::{Approval, Incident, Phase};
 use super::life;
 use super::transition::Event;
 use crate::journal::record::{Record, Stamped};
-use crate::model::{Brake, IncidentId, Mode, Moment, Operation, PlanHash, Reason, Time};
+use crate::model::{Brake, Identity, IncidentId, Mode, Moment, Operation, Order, PlanHash, PostedChange, Reason, Time};
+
+/// A poster's clock may be ahead of ours by this much.
+const CLOCKS_DIFFER: std::time::Duration = std::time::Duration::from_secs(5 * 60);
 
 /// Why an operation is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +60,15 @@ pub fn check(book: &Book, operation: &Operation, now: Time) -> Result<(), Operat
             let known = book.pauses.get(pause).filter(|pause| pause.until > now);
             known.map(|_| ()).ok_or_else(|| OperationError::NotFound(format!("there is no pause `{pause}` in force")))
         }
+        Operation::Mark { incident, by, reason, .. } => {
+            named(by)?;
+            reasoned(reason)?;
+            markable(book, incident)
+        }
+        Operation::Change { change } => {
+            named(&change.by)?;
+            tellable(book, change, now)
+        }
     }
 }
 
@@ -73,6 +85,38 @@ fn open<'a>(book: &'a Book, id: &IncidentId) -> Result<&'a Incident, OperationEr
         None => Err(OperationError::NotFound(format!("there is no incident `{id}`"))),
         Some(incident) if !incident.is_open() => Err(OperationError::Conflict(format!("incident `{id}` is closed"))),
         Some(incident) => Ok(incident),
+    }
+}
+
+/// Only a rollback can have been right or wrong: one that was begun, or that shadow announced.
+fn markable(book: &Book, id: &IncidentId) -> Result<(), OperationError> {
+    match book.incidents.get(id) {
+        None => Err(OperationError::NotFound(format!("there is no incident `{id}`"))),
+        Some(incident) if !incident.attempts.is_empty() => Ok(()),
+        Some(incident) if incident.lane.is_shadow() && incident.plan.is_some() => Ok(()),
+        Some(_) => {
+            let text = format!("incident `{id}` has no rollback, made or announced in shadow, that could be marked");
+            Err(OperationError::Conflict(text))
+        }
+    }
+}
+
+fn tellable(book: &Book, change: &PostedChange, now: Time) -> Result<(), OperationError> {
+    if change.at > now + CLOCKS_DIFFER {
+        return Err(OperationError::Invalid(format!(
+            "`at` {} is ahead of us ({now}); expected a change that was made",
+            change.at
+        )));
+    }
+    match book.changes(&change.target).iter().find(|known| known.id == change.id) {
+        Some(known) if known.content != change.content => {
+            let text = format!(
+                "the key of change `{}` was used before, for other content; expected a key of its own",
+                known.id.as_str()
+            );
+            Err(OperationError::Invalid(text))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -118,14 +162,18 @@ fn approvable(incident: &Incident, hash: &PlanHash, overrides: &[String]) -> Res
 }
 
 /// Carries an operation out.
-pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, operation: Operation, step: &mut Step) {
-    if check(book, &operation, now).is_err() {
+pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, order: Order, step: &mut Step) {
+    if check(book, &order.operation, now).is_err() {
         // It was possible when it was taken in, and is not any more: nothing happens, the answer says so.
         return;
     }
-    match operation {
+    let identity = order.identity.clone();
+    if let Some(identity) = &identity {
+        written_down(ctx, book, now, (identity, &order), step);
+    }
+    match order.operation {
         Operation::Pause { scope, reason, by, until } => {
-            let pause = Pause { id: book.next + 1, scope, reason, by, from: now, until };
+            let pause = Pause { id: book.next + 1, scope, reason, by, identity, from: now, until };
             step.records.push(Stamped { at: now, record: Record::Paused { pause: pause.clone() } });
             events::paused(ctx, book, now, &pause, step);
         }
@@ -149,6 +197,27 @@ pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, operation: Oper
                 life::prepare(&mut draft);
             }
         }
+        Operation::Mark { incident, mark, by, reason } => {
+            if let Some(mut draft) = Draft::of(ctx, book, now, &incident, step) {
+                draft.note(format!("{by} marked the rollback {}: {reason}", mark.as_str()));
+                draft.record(Event::Marked { mark, by, why: reason });
+            }
+        }
+        Operation::Change { change } => {
+            // What is posted again is there already.
+            if !book.changes(&change.target).iter().any(|known| known.id == change.id) {
+                step.records.push(Stamped { at: now, record: Record::Posted { change } });
+            }
+        }
+    }
+}
+
+/// Who gave an order, proven and said, stands in the journal before what it leads to, and in the report.
+fn written_down(ctx: &Context<'_>, book: &Book, now: Time, (identity, order): (&Identity, &Order), step: &mut Step) {
+    step.records.push(Stamped { at: now, record: Record::Ordered { order: Box::new(order.clone()) } });
+    if let Some(mut draft) = order.operation.incident().and_then(|id| Draft::of(ctx, book, now, id, step)) {
+        let (what, by) = (order.operation.as_str(), order.operation.by());
+        draft.note(format!("{what} by {by}, known by the {identity}"));
     }
 }
 

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
-use super::incident::{Approval, Asked, Attempt, Incident, Member, Note, Page, Phase, Retry};
+use super::incident::{Approval, Asked, Attempt, Incident, Marked, Member, Note, Page, Phase, Retry};
 use super::observation::Purpose;
 use super::pages::Cause;
-use crate::model::{Applied, Brake, Delivery, Evidence, IncidentId, Occurrence, Paging, Plan, PreflightReport, Reason, Time};
+use crate::model::{
+    Applied, Brake, Delivery, Evidence, IncidentId, Mark, Occurrence, Paging, Plan, PreflightReport, Reason, Time,
+};
 
 /// What can happen to an incident. Recorded, and folded again at recovery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,6 +154,15 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A person says whether the rollback was right.
+    Marked {
+        /// What he says.
+        mark: Mark,
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
     /// All alerts are over, confirmed; or not any more.
     Quiet {
         /// Whether.
@@ -248,8 +259,7 @@ impl Incident {
                 }
             }
             Event::PassedOver { procedure, why } => self.passed_over.push((procedure.clone(), why.clone())),
-            Event::Acknowledged { by } => self.acknowledged = Some((at, by.clone())),
-            Event::Vetoed { by, why } => self.vetoed = Some((at, by.clone(), why.clone())),
+            Event::Acknowledged { .. } | Event::Vetoed { .. } | Event::Marked { .. } => self.hear(event, at),
             Event::Quiet { quiet } => {
                 self.quiet_since = if *quiet { self.quiet_since.or(Some(at)) } else { None };
                 self.heard_at = at;
@@ -258,6 +268,18 @@ impl Incident {
             Event::Noted { text } => self.note(at, text.clone()),
         }
         Ok(())
+    }
+
+    /// What people say of it.
+    fn hear(&mut self, event: &Event, at: Time) {
+        match event {
+            Event::Acknowledged { by } => self.acknowledged = Some((at, by.clone())),
+            Event::Vetoed { by, why } => self.vetoed = Some((at, by.clone(), why.clone())),
+            Event::Marked { mark, by, why } => {
+                self.marked = Some(Marked { at, mark: *mark, by: by.clone(), why: why.clone() });
+            }
+            _ => {}
+        }
     }
 
     fn join(&mut self, member: &Member) {

@@ -294,6 +294,7 @@ mod tests {
     fn message(urgency: Urgency) -> Effect {
         let at = Time::from_millis(0);
         Effect::Tell(Box::new(Message {
+            folded: Vec::new(),
             id: "m".to_owned(),
             incident: None,
             moment: Moment::Decided,

@@ -99,6 +99,7 @@ pub(super) fn recorded(metrics: &Metrics, book: &Book, stamped: &Stamped) {
             }
             tracing::info!(incident = %id, phase = to.as_str(), "entered");
         }
+        Event::Marked { mark, .. } => metrics.access.marked(&incident.policy, *mark),
         Event::Noted { text } if text.starts_with("defect") => tracing::error!(incident = %id, text, "defect"),
         _ => {}
     }

@@ -8,9 +8,10 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::Operation;
+use super::feed::Feed;
+use crate::model::Order;
 use crate::policy::types::Policies;
-use crate::ports::{Control, ControlError, Question};
+use crate::ports::{Control, ControlError, NoticeId, Question, Subscription};
 
 /// Reads the policy folder: all of it, or what is wrong with it.
 pub type PolicySource = Arc<dyn Fn() -> Result<Policies, String> + Send + Sync>;
@@ -23,7 +24,7 @@ pub(super) enum Command {
     /// Answer from the book.
     Query(Question, oneshot::Sender<Result<Value, ControlError>>),
     /// Do what a person says, and answer when it is durable.
-    Operate(Operation, oneshot::Sender<Result<Value, ControlError>>),
+    Operate(Order, oneshot::Sender<Result<Value, ControlError>>),
     /// Policies were read, or could not be; answer when it is durable.
     Loaded(Result<Policies, String>, oneshot::Sender<Result<String, ControlError>>),
 }
@@ -35,6 +36,7 @@ pub struct EngineHandle {
     pub(super) ready: Arc<AtomicBool>,
     pub(super) policies: PolicySource,
     pub(super) also_ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    pub(super) feed: Arc<Feed>,
 }
 
 impl EngineHandle {
@@ -55,8 +57,12 @@ impl Control for EngineHandle {
         Box::pin(self.ask(|answer| Command::Query(question, answer)))
     }
 
-    fn operate(&self, operation: Operation) -> BoxFuture<'_, Result<Value, ControlError>> {
-        Box::pin(self.ask(|answer| Command::Operate(operation, answer)))
+    fn operate(&self, order: Order) -> BoxFuture<'_, Result<Value, ControlError>> {
+        Box::pin(self.ask(|answer| Command::Operate(order, answer)))
+    }
+
+    fn watch(&self, known: Option<NoticeId>) -> Subscription {
+        self.feed.watch(known)
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {

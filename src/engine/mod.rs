@@ -2,6 +2,7 @@
 //! through ports.
 
 mod dispatch;
+mod feed;
 mod gauges;
 mod handle;
 mod leap;

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Dispatcher, Hands};
+use super::feed::Feed;
 use super::gauges;
 use super::handle::{Command, EngineHandle, PolicySource};
 use super::leap::Leaps;
 use super::recover::{RecoverError, Recovered, recover};
 use super::spans::Spans;
-use super::view::View;
+use super::view::{self, View};
 use crate::decide::book::Book;
 use crate::decide::effect::{Context, Effect, Input};
 use crate::decide::limits::Limits;
@@ -24,8 +24,9 @@ use crate::journal::receipt;
 use crate::journal::record::{self, Stamped};
 use crate::journal::snapshot;
 use crate::metrics::Metrics;
-use crate::model::{Operation, Time, WatchEvent};
+use crate::model::{Operation, Order, Time, WatchEvent};
 use crate::policy::types::Policies;
+use crate::ports::answer::{ChangeTold, IncidentTold, PauseBegun, PauseEnded};
 use crate::ports::{ControlError, Received, RowKind, Span, Store};
 
 /// Inputs that are stepped before they are committed together.
@@ -83,6 +84,7 @@ pub struct Engine {
     spans: Spans,
     ready: Arc<AtomicBool>,
     leaps: Leaps,
+    feed: Arc<Feed>,
 }
 
 /// An operation's answer, held back until it is durable.
@@ -109,11 +111,13 @@ impl Engine {
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (input_sender, inputs) = mpsc::channel(INPUTS);
         let ready = Arc::new(AtomicBool::new(false));
+        let feed = Arc::new(Feed::new(seq));
         let handle = EngineHandle {
             commands: command_sender,
             ready: Arc::clone(&ready),
             policies: Arc::clone(&settings.policy_source),
             also_ready: Arc::clone(&settings.also_ready),
+            feed: Arc::clone(&feed),
         };
         let dispatcher = Dispatcher::new(settings.hands.clone(), input_sender.clone());
         let policies = settings.policies.clone();
@@ -135,6 +139,7 @@ impl Engine {
             spans,
             ready,
             leaps,
+            feed,
         };
         Ok((engine, handle))
     }
@@ -318,28 +323,26 @@ impl Engine {
     fn command(&mut self, command: Command, batch: &mut Batch) {
         match command {
             Command::Query(question, answer) => {
-                let view = View {
-                    book: &self.book,
-                    policies: &self.policies,
-                    refused: self.refused.as_deref(),
-                    cluster: self.settings.cluster_name.as_deref(),
-                    limits: &self.settings.limits,
-                    now: self.now(),
-                };
-                let _ = answer.send(view.answer(&question));
+                let _ = answer.send(self.view().answer(&question));
             }
-            Command::Operate(operation, answer) => self.operate(operation, answer, batch),
+            Command::Operate(order, answer) => self.operate(order, answer, batch),
             Command::Loaded(read, answer) => self.loaded(read, answer, batch),
         }
     }
 
-    fn operate(
-        &mut self,
-        operation: Operation,
-        answer: oneshot::Sender<Result<serde_json::Value, ControlError>>,
-        batch: &mut Batch,
-    ) {
-        if let Err(error) = operate::check(&self.book, &operation, self.now()) {
+    fn view(&self) -> View<'_> {
+        View {
+            book: &self.book,
+            policies: &self.policies,
+            refused: self.refused.as_deref(),
+            cluster: self.settings.cluster_name.as_deref(),
+            limits: &self.settings.limits,
+            now: self.now(),
+        }
+    }
+
+    fn operate(&mut self, order: Order, answer: oneshot::Sender<Result<serde_json::Value, ControlError>>, batch: &mut Batch) {
+        if let Err(error) = operate::check(&self.book, &order.operation, self.now()) {
             let _ = answer.send(Err(match error {
                 operate::OperationError::NotFound(why) => ControlError::NotFound(why),
                 operate::OperationError::Conflict(why) => ControlError::Conflict(why),
@@ -347,20 +350,15 @@ impl Engine {
             }));
             return;
         }
-        tracing::info!(operation = ?operation, "operation");
-        self.step(Input::Operation(operation.clone()), batch);
+        let identity = order.identity.as_ref().map(tracing::field::display);
+        tracing::info!(identity, operation = ?order.operation, "operation");
+        let known = match &order.operation {
+            Operation::Change { change } => self.book.changes(&change.target).iter().any(|known| known.id == change.id),
+            _ => false,
+        };
+        self.step(Input::Operation(order.clone()), batch);
         batch.answers.push(Box::new(move |book| {
-            let done = match operation {
-                Operation::Pause { .. } => json!({ "done": true, "pause": book.next }),
-                Operation::Veto { incident, .. }
-                | Operation::Approve { incident, .. }
-                | Operation::Acknowledge { incident, .. } => {
-                    let state = book.incidents.get(&incident).map(|incident| incident.phase.as_str());
-                    json!({ "done": true, "incident": incident, "state": state })
-                }
-                Operation::Resume { .. } => json!({ "done": true }),
-            };
-            let _ = answer.send(Ok(done));
+            let _ = answer.send(done(book, &order.operation, known));
         }));
     }
 
@@ -398,7 +396,10 @@ impl Engine {
     async fn commit(&mut self, batch: Batch) -> Result<(), NotDurable> {
         if !batch.records.is_empty() {
             match record::encode(&batch.records) {
-                Ok(bytes) => self.seq = self.append(Bytes::from(bytes)).await,
+                Ok(bytes) => {
+                    self.seq = self.append(Bytes::from(bytes)).await;
+                    self.feed.tell(self.seq, &batch.records, &self.view());
+                }
                 Err(error) => {
                     // The book is ahead of the journal for good: nothing may be done, answered or remembered on it.
                     tracing::error!(%error, "defect: records cannot be encoded; the engine ends");
@@ -448,5 +449,25 @@ impl Engine {
     /// Where results of effects come in; tests use it to bring inputs of their own.
     pub fn input_sender(&self) -> mpsc::Sender<Input> {
         self.input_sender.clone()
+    }
+}
+
+/// What an operation came to, once it is durable.
+fn done(book: &Book, operation: &Operation, known: bool) -> Result<serde_json::Value, ControlError> {
+    match operation {
+        Operation::Pause { .. } => view::json(&PauseBegun { done: true, pause: book.next }),
+        Operation::Resume { .. } => view::json(&PauseEnded { done: true }),
+        Operation::Change { change } => {
+            // What is there already may have been told in other words that mean the same: at another time, by the same key.
+            let kept = book.changes(&change.target).iter().find(|kept| kept.id == change.id).unwrap_or(change);
+            view::json(&ChangeTold { change: view::change_row(kept), known })
+        }
+        Operation::Veto { incident, .. }
+        | Operation::Approve { incident, .. }
+        | Operation::Acknowledge { incident, .. }
+        | Operation::Mark { incident, .. } => {
+            let state = book.incidents.get(incident).map(|incident| incident.phase.as_str().to_owned());
+            view::json(&IncidentTold { done: true, incident: incident.0.clone(), state })
+        }
     }
 }

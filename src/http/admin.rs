@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Shared;
-use super::auth::Scope;
-use super::error::ApiError;
+use super::auth::Operator;
 use crate::metrics::CONTENT_TYPE;
 use crate::ports::ControlError;
 
@@ -35,10 +34,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// `POST /-/reload`: reads the policies again.
-pub(super) async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if let Err(denied) = shared.tokens.allow(Scope::Operate, &headers) {
-        return ApiError::from(denied).into_response();
-    }
+pub(super) async fn reload(_: Operator, State(shared): State<Arc<Shared>>) -> Response {
     match shared.control.reload().await {
         Ok(text) => (StatusCode::OK, format!("{}\n", text.trim_end())).into_response(),
         Err(error @ (ControlError::Invalid(_) | ControlError::Conflict(_) | ControlError::NotFound(_))) => {

@@ -1,31 +1,41 @@
-//! Who may do what: bearer tokens from files, by scope. Tokens are kept as hashes only and are compared in constant time.
+//! Who may do what: credentials from files and client certificates, by scope. Says who somebody is; must not know what he asks for.
 //!
-//! A file holds one token a line; blank lines and lines that begin with `#` do not count. All tokens of all files of a scope
-//! are valid at once, so that a token can be changed without a gap: add the new one, change the sender, remove the old one.
+//! A file holds one credential a line: a token, or `NAME: TOKEN`; blank lines and lines that begin with `#` do not count. What has
+//! no name of its own is named by its file. Each is shown as a bearer token, or as the password of its name by basic
+//! authentication. All of all files of a scope are valid at once, so that one can be changed without a gap: add the new one,
+//! change the sender, remove the old one.
+//!
+//! Only SHA-256 hashes are kept, and they are compared in constant time. A slow, salted hash is for what people think up; these
+//! are long and made by machines (a short one is refused), and a slow hash in front of the webhook would be a way to stop it.
+
+mod caller;
+mod file;
+mod throttle;
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Read as _;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
+use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+pub(super) use caller::{Changer, Operator, Reader};
+use file::{Entry, Hash};
+pub(super) use file::{Look, look};
+use throttle::Throttle;
+
+use crate::model::{Credential, Identity};
 
 /// How often files are looked at.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
-/// Shorter tokens can be guessed.
-const LEAST_TOKEN_BYTES: usize = 16;
-
-/// A file greater than this holds no tokens.
-const FILE_LIMIT_BYTES: u64 = 64 << 10;
-
-/// What a token allows.
+/// What a credential allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Posting webhooks.
@@ -34,20 +44,31 @@ pub enum Scope {
     Read,
     /// Reading the API, and telling the service what to do.
     Operate,
+    /// Telling of changes.
+    Changes,
 }
 
 impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Ingest, Self::Read, Self::Operate, Self::Changes];
+
     /// The name in settings and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
             Self::Read => "read",
             Self::Operate => "operate",
+            Self::Changes => "changes",
         }
+    }
+
+    /// Whether it allows what needs the other one.
+    fn covers(self, other: Self) -> bool {
+        self == other || (self, other) == (Self::Operate, Self::Read)
     }
 }
 
-/// Where tokens are kept.
+/// Where credentials are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenFiles {
     /// For [`Scope::Ingest`].
@@ -56,9 +77,40 @@ pub struct TokenFiles {
     pub read: Vec<PathBuf>,
     /// For [`Scope::Operate`].
     pub operate: Vec<PathBuf>,
+    /// For [`Scope::Changes`].
+    pub changes: Vec<PathBuf>,
 }
 
-/// What is wrong with a file of tokens.
+/// Whose client certificates allow what: common names and alternative names, exactly as they stand in the certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientNames {
+    /// For [`Scope::Ingest`].
+    pub ingest: Vec<String>,
+    /// For [`Scope::Read`].
+    pub read: Vec<String>,
+    /// For [`Scope::Operate`].
+    pub operate: Vec<String>,
+    /// For [`Scope::Changes`].
+    pub changes: Vec<String>,
+}
+
+impl ClientNames {
+    fn of(&self, scope: Scope) -> &[String] {
+        match scope {
+            Scope::Ingest => &self.ingest,
+            Scope::Read => &self.read,
+            Scope::Operate => &self.operate,
+            Scope::Changes => &self.changes,
+        }
+    }
+
+    /// Whether no certificate allows anything.
+    pub fn is_empty(&self) -> bool {
+        Scope::ALL.iter().all(|scope| self.of(*scope).is_empty())
+    }
+}
+
+/// What is wrong with a file of credentials.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the file `{}` of {} tokens {why}", file.display(), scope.as_str())]
 pub struct TokenProblem {
@@ -70,76 +122,113 @@ pub struct TokenProblem {
     pub why: String,
 }
 
-/// Why a request is denied. Says nothing about any token.
+/// Why a request is denied. Says nothing about any credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// No token, or one that nobody has.
+    /// No credential, or one that nobody has.
     Unknown,
-    /// A token, and not for this.
+    /// A credential, and not for this.
     Scope(Scope),
-    /// Without tokens only a local address may be asked, not a name that happens to lead to us.
+    /// Without credentials only a local address may be asked, not a name that happens to lead to us.
     Host,
+    /// Too many failed from there: none is looked at for this long. Never said to who posts webhooks.
+    Limited(Duration),
 }
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("expected a valid token: send `Authorization: Bearer TOKEN`"),
-            Self::Scope(scope) => write!(f, "the token is not for this: expected one of the scope `{}`", scope.as_str()),
+            Self::Unknown => f.write_str(
+                "expected a valid credential: send `Authorization: Bearer TOKEN`, or a name with its token by basic authentication",
+            ),
+            Self::Scope(scope) => {
+                write!(f, "the credential is not for this: expected one of the scope `{}`", scope.as_str())
+            }
             Self::Host => f.write_str("without tokens only `localhost` or an address may be asked"),
+            Self::Limited(wait) => {
+                let seconds = wait.as_secs().saturating_add(1);
+                write!(f, "too many wrong credentials came from your address; try again in {seconds} s")
+            }
         }
     }
 }
 
-/// All tokens, kept up to date.
+/// Where a request comes from, as the connection tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end's address: a proxy's where one stands in between.
+    pub address: IpAddr,
+    /// The names in the client certificate that was shown and proven; empty without one.
+    pub certificate: Vec<String>,
+}
+
+/// All credentials, kept up to date.
 #[derive(Debug)]
 pub struct Tokens {
     files: Vec<(Scope, PathBuf)>,
+    clients: ClientNames,
     /// Whether the address that we listen on is a loopback one.
     loopback: bool,
     /// Held only to clone or replace the pointer.
     known: RwLock<Arc<Known>>,
+    throttle: Throttle,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Beside `files`: what each looked like, and its tokens' hashes.
-    files: Vec<(Look, Vec<Hash>)>,
+    /// Beside `files`: what each looked like, and what stands in it.
+    files: Vec<(Look, Vec<Entry>)>,
 }
 
-type Hash = [u8; 32];
+/// What a request shows.
+struct Shown {
+    hash: Hash,
+    /// The name that goes with it; a bearer token has none.
+    name: Option<String>,
+}
 
-/// What a file looked like; a changed one is read again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Look {
-    modified: Option<SystemTime>,
-    bytes: u64,
+/// What a shown credential turns out to be.
+enum Found {
+    Fits(Identity),
+    Other,
+    Nobodys,
 }
 
 impl Tokens {
     /// Reads all files.
     ///
     /// # Errors
-    /// Every file that cannot be read or holds no proper token.
+    /// Every file that cannot be read or holds no proper credential.
     pub fn load(files: TokenFiles, loopback: bool) -> Result<Self, Vec<TokenProblem>> {
         let scoped = |scope: Scope, files: Vec<PathBuf>| files.into_iter().map(move |file| (scope, file));
         let files: Vec<_> = scoped(Scope::Ingest, files.ingest)
             .chain(scoped(Scope::Read, files.read))
             .chain(scoped(Scope::Operate, files.operate))
+            .chain(scoped(Scope::Changes, files.changes))
             .collect();
         let mut known = Known::default();
         let mut problems = Vec::new();
         for (scope, file) in &files {
-            match read(file) {
+            match file::read(file) {
                 Ok(read) => known.files.push(read),
                 Err(why) => problems.push(TokenProblem { file: file.clone(), scope: *scope, why }),
             }
         }
-        if problems.is_empty() { Ok(Self { files, loopback, known: RwLock::new(Arc::new(known)) }) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let known = RwLock::new(Arc::new(known));
+        Ok(Self { files, clients: ClientNames::default(), loopback, known, throttle: Throttle::default() })
     }
 
-    /// Reads changed files again. A file that is gone, unreadable or without tokens (being written, perhaps) keeps the tokens
-    /// that it had; to revoke a token, leave another one in the file.
+    /// Lets client certificates in by their names, too.
+    #[must_use]
+    pub fn with_clients(self, clients: ClientNames) -> Self {
+        Self { clients, ..self }
+    }
+
+    /// Reads changed files again. A file that is gone, unreadable or without credentials (being written, perhaps) keeps what it
+    /// had; to revoke a token, leave another one in the file.
     pub fn refresh(&self) -> Vec<TokenProblem> {
         let old = self.known();
         let mut problems = Vec::new();
@@ -149,7 +238,7 @@ impl Tokens {
             if look(file).is_ok_and(|look| look == slot.0) {
                 continue;
             }
-            match read(file) {
+            match file::read(file) {
                 Ok(read) => {
                     *slot = read;
                     changed = true;
@@ -163,7 +252,7 @@ impl Tokens {
         problems
     }
 
-    /// Keeps tokens up to date until `stop`. A problem is said once, not each second.
+    /// Keeps credentials up to date until `stop`. A problem is said once, not each second.
     pub async fn keep_fresh(self: Arc<Self>, stop: CancellationToken) {
         let mut said = Vec::new();
         while stop.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_some() {
@@ -176,36 +265,83 @@ impl Tokens {
         }
     }
 
-    /// Whether a request with these headers may do what needs `scope`.
+    /// Whether a request with these headers, from there, may do what needs `scope`; and who that is, unless nobody had to say.
+    ///
+    /// Who posts webhooks is never told to wait: Alertmanager takes any 4xx for final, and a guesser behind the same address must
+    /// not be able to silence it. So a fitting credential always gets in there; a wrong one costs a hash, and is answered as ever.
     ///
     /// # Errors
     /// Why not.
-    pub fn allow(&self, scope: Scope, headers: &HeaderMap) -> Result<(), Denied> {
-        let configured = |scope: Scope| self.files.iter().any(|(of, _)| *of == scope);
+    pub fn admit(&self, scope: Scope, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Option<Identity>, Denied> {
         match scope {
             // The settings see to it that we listen on loopback only, then.
-            Scope::Ingest if !configured(Scope::Ingest) => return Ok(()),
-            Scope::Read if self.loopback && !configured(Scope::Read) && !configured(Scope::Operate) => {
-                return if asks_locally(headers) { Ok(()) } else { Err(Denied::Host) };
+            Scope::Ingest if !self.is_configured(Scope::Ingest) => return Ok(None),
+            Scope::Read if self.loopback && !self.is_configured(Scope::Read) && !self.is_configured(Scope::Operate) => {
+                return if asks_locally(headers) { Ok(None) } else { Err(Denied::Host) };
             }
-            Scope::Ingest | Scope::Read | Scope::Operate => {}
+            Scope::Ingest | Scope::Read | Scope::Operate | Scope::Changes => {}
         }
-        let hash = bearer(headers).map(|token| Hash::from(Sha256::digest(token))).ok_or(Denied::Unknown)?;
+        let certificate = peer.map_or(&[][..], |peer| &peer.certificate);
+        if let Some(name) = self.certified(scope, certificate) {
+            return Ok(Some(Identity { name, by: Credential::Certificate }));
+        }
+        let Some(shown) = Shown::read(headers) else {
+            return Err(if certificate.is_empty() { Denied::Unknown } else { Denied::Scope(scope) });
+        };
+        let is_ingest = scope == Scope::Ingest;
+        let now = Instant::now();
+        let wait = peer.and_then(|peer| self.throttle.wait(peer.address, is_ingest, now));
+        if let Some(wait) = wait.filter(|_| !is_ingest) {
+            return Err(Denied::Limited(wait));
+        }
+        match self.find(scope, &shown) {
+            Found::Fits(identity) => Ok(Some(identity)),
+            // "That is somebody's" is more than a guesser should hear.
+            Found::Other if wait.is_none() => Err(Denied::Scope(scope)),
+            Found::Other | Found::Nobodys => {
+                if let Some(address) = peer.map(|peer| peer.address)
+                    && self.throttle.failed(address, is_ingest, now)
+                {
+                    tracing::warn!(%address, scope = scope.as_str(), "many wrong credentials come from there");
+                }
+                Err(Denied::Unknown)
+            }
+        }
+    }
+
+    fn is_configured(&self, scope: Scope) -> bool {
+        self.files.iter().any(|(of, _)| *of == scope) || !self.clients.of(scope).is_empty()
+    }
+
+    /// The name by which a certificate allows what needs the scope.
+    fn certified(&self, scope: Scope, names: &[String]) -> Option<String> {
+        let allowing = Scope::ALL.iter().filter(|of| of.covers(scope));
+        let allowed: Vec<&String> = allowing.flat_map(|of| self.clients.of(*of)).collect();
+        names.iter().find(|name| allowed.contains(name)).cloned()
+    }
+
+    fn find(&self, scope: Scope, shown: &Shown) -> Found {
         let known = self.known();
         let mut any = Choice::from(0);
-        let mut fitting = Choice::from(0);
-        for ((of, _), (_, hashes)) in self.files.iter().zip(&known.files) {
-            let fits = Choice::from(u8::from(*of == scope || (*of, scope) == (Scope::Operate, Scope::Read)));
-            for known in hashes {
-                let same = hash.ct_eq(known);
+        let mut fitting = None;
+        for ((of, _), (_, entries)) in self.files.iter().zip(&known.files) {
+            for entry in entries {
+                let named = shown.name.as_ref().is_none_or(|name| *name == *entry.name);
+                let same = shown.hash.ct_eq(&entry.hash) & Choice::from(u8::from(named));
                 any |= same;
-                fitting |= same & fits;
+                // Only who has a fitting one can see how long this takes.
+                if bool::from(same & Choice::from(u8::from(of.covers(scope)))) {
+                    fitting = Some(entry);
+                }
             }
         }
-        match (bool::from(fitting), bool::from(any)) {
-            (true, _) => Ok(()),
-            (false, true) => Err(Denied::Scope(scope)),
-            (false, false) => Err(Denied::Unknown),
+        match fitting {
+            Some(entry) => {
+                let by = if shown.name.is_some() { Credential::Password } else { Credential::Token };
+                Found::Fits(Identity { name: entry.name.clone(), by })
+            }
+            None if bool::from(any) => Found::Other,
+            None => Found::Nobodys,
         }
     }
 
@@ -214,10 +350,23 @@ impl Tokens {
     }
 }
 
-/// The token of `Authorization: Bearer TOKEN`.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+impl Shown {
+    /// Reads `Authorization: Bearer TOKEN` or `Authorization: Basic …`.
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let space = value.iter().position(|byte| *byte == b' ')?;
+        let (scheme, rest) = (&value[..space], value[space..].trim_ascii());
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return Some(Self { hash: Sha256::digest(rest).into(), name: None });
+        }
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return None;
+        }
+        let pair = base64::engine::general_purpose::STANDARD.decode(rest).ok()?;
+        let colon = pair.iter().position(|byte| *byte == b':')?;
+        let name = std::str::from_utf8(&pair[..colon]).ok()?.to_owned();
+        Some(Self { hash: Sha256::digest(&pair[colon + 1..]).into(), name: Some(name) })
+    }
 }
 
 /// Whether the request was addressed to `localhost` or to a bare address. A page in a browser of the same machine can send
@@ -232,113 +381,6 @@ fn asks_locally(headers: &HeaderMap) -> bool {
     name == "localhost" || name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
-fn look(file: &Path) -> std::io::Result<Look> {
-    let metadata = fs::metadata(file)?;
-    Ok(Look { modified: metadata.modified().ok(), bytes: metadata.len() })
-}
-
-fn read(file: &Path) -> Result<(Look, Vec<Hash>), String> {
-    // The look comes first: a file that changes in between looks changed the next time.
-    let look = look(file).map_err(|error| format!("cannot be read: {error}"))?;
-    let mut text = String::new();
-    File::open(file)
-        .and_then(|file| file.take(FILE_LIMIT_BYTES + 1).read_to_string(&mut text))
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    if text.len() as u64 > FILE_LIMIT_BYTES {
-        return Err(format!("is greater than {FILE_LIMIT_BYTES} bytes; expected one token a line"));
-    }
-    let tokens: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    if tokens.is_empty() {
-        return Err("holds no token; expected one a line, for example from `openssl rand -hex 32`".to_owned());
-    }
-    if let Some(short) = tokens.iter().position(|token| token.len() < LEAST_TOKEN_BYTES) {
-        let number = short + 1;
-        return Err(format!(
-            "holds a token (number {number}) that can be guessed; expected {LEAST_TOKEN_BYTES} characters or more, for example \
-             from `openssl rand -hex 32`"
-        ));
-    }
-    Ok((look, tokens.into_iter().map(|token| Sha256::digest(token).into()).collect()))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OLD: &str = "old-token-0123456789";
-    const NEW: &str = "new-token-0123456789";
-
-    fn headers(token: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().expect("a header"));
-        headers
-    }
-
-    #[test]
-    fn scopes_and_rotation() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, text).expect("written");
-            path
-        };
-        let ingest = file("ingest", &format!("# for alertmanager\n{OLD}\n"));
-        let operate = file("operate", "operate-token-0123456789");
-        let files = TokenFiles { ingest: vec![ingest.clone()], read: vec![], operate: vec![operate] };
-        let tokens = Tokens::load(files, true).expect("loaded");
-
-        assert_eq!(tokens.allow(Scope::Ingest, &headers(OLD)), Ok(()));
-        assert_eq!(tokens.allow(Scope::Ingest, &headers(NEW)), Err(Denied::Unknown));
-        assert_eq!(tokens.allow(Scope::Ingest, &HeaderMap::new()), Err(Denied::Unknown));
-        assert_eq!(tokens.allow(Scope::Operate, &headers(OLD)), Err(Denied::Scope(Scope::Operate)));
-        assert_eq!(tokens.allow(Scope::Ingest, &headers("operate-token-0123456789")), Err(Denied::Scope(Scope::Ingest)));
-        assert_eq!(tokens.allow(Scope::Read, &headers("operate-token-0123456789")), Ok(()), "who operates may read");
-        assert_eq!(tokens.allow(Scope::Read, &HeaderMap::new()), Err(Denied::Unknown), "tokens are configured");
-
-        fs::write(&ingest, format!("{OLD}\n{NEW}\n")).expect("written");
-        assert_eq!(tokens.refresh(), []);
-        assert_eq!(tokens.allow(Scope::Ingest, &headers(OLD)), Ok(()));
-        assert_eq!(tokens.allow(Scope::Ingest, &headers(NEW)), Ok(()), "two are valid at once");
-
-        fs::write(&ingest, "").expect("written");
-        assert_eq!(tokens.refresh().len(), 1);
-        assert_eq!(tokens.allow(Scope::Ingest, &headers(OLD)), Ok(()), "a file that is being written takes nothing away");
-
-        fs::write(&ingest, NEW).expect("written");
-        assert_eq!(tokens.refresh(), []);
-        assert_eq!(tokens.allow(Scope::Ingest, &headers(OLD)), Err(Denied::Unknown), "revoked");
-    }
-
-    #[test]
-    fn without_tokens_only_local_readers_are_let_in() {
-        let local = Tokens::load(TokenFiles::default(), true).expect("loaded");
-        let open = Tokens::load(TokenFiles::default(), false).expect("loaded");
-        for (host, wanted) in [
-            ("localhost:9095", Ok(())),
-            ("127.0.0.1:9095", Ok(())),
-            ("[::1]:9095", Ok(())),
-            ("[::1]", Ok(())),
-            ("evil.example:9095", Err(Denied::Host)),
-            ("localhost.evil.example", Err(Denied::Host)),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, host.parse().expect("a header"));
-            assert_eq!(local.allow(Scope::Read, &headers), wanted, "{host}");
-            assert_eq!(open.allow(Scope::Read, &headers), Err(Denied::Unknown), "{host}");
-            assert_eq!(local.allow(Scope::Operate, &headers), Err(Denied::Unknown), "operating needs a token always");
-        }
-    }
-
-    #[test]
-    fn all_bad_files_are_named() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let short = folder.path().join("short");
-        fs::write(&short, format!("{OLD}\nsecret\n")).expect("written");
-        let gone = folder.path().join("gone");
-        let files = TokenFiles { ingest: vec![short], read: vec![gone], operate: vec![] };
-        let problems = Tokens::load(files, true).expect_err("refused");
-        assert_eq!(problems.len(), 2);
-        let text = problems[0].to_string();
-        assert!(text.contains("(number 2) that can be guessed") && !text.contains("secret"), "{text}");
-    }
-}
+#[path = "auth/tests.rs"]
+mod tests;

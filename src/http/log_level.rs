@@ -10,35 +10,40 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Shared;
-use super::api::{Answer, said, text};
-use super::auth::Scope;
+use super::api::Answer;
+use super::api::said::{self, Words};
+use super::auth::{Operator, Reader};
 use super::error::ApiError;
 use crate::ports::LogLevel;
 
 /// `GET /-/log-level`
-pub(super) async fn show(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Answer {
-    shared.tokens.allow(Scope::Read, &headers)?;
+pub(super) async fn show(_: Reader, State(shared): State<Arc<Shared>>) -> Answer {
     Ok(level(changeable(&shared)?))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
-    level: String,
-    by: String,
+    level: Words,
+    by: Words,
 }
 
 /// `PUT /-/log-level`
-pub(super) async fn change(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> Answer {
-    shared.tokens.allow(Scope::Operate, &headers)?;
-    let Change { level: wanted, by } = said(&shared, &headers, body).await?;
-    let (wanted, by) = (text("level", wanted)?, text("by", by)?);
+pub(super) async fn change(
+    Operator(identity): Operator,
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let Change { level: wanted, by } = said::body(&shared, &headers, body).await?;
+    let (wanted, by) = (said::text("level", &wanted)?, said::text("by", &by)?);
+    let identity = identity.as_ref().map(ToString::to_string);
     let levels = changeable(&shared)?;
     let before = levels.get();
     // Before and after: one of the two filters may swallow it.
-    tracing::warn!(before, wanted, by, "an operator changes the log level");
+    tracing::warn!(before, wanted, by, identity, "an operator changes the log level");
     levels.set(&wanted).map_err(|why| ApiError::invalid(format!("`level`: {why}")))?;
-    tracing::warn!(before, after = levels.get(), by, "log level changed by an operator");
+    tracing::warn!(before, after = levels.get(), by, identity, "log level changed by an operator");
     Ok(level(levels))
 }
 

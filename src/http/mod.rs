@@ -4,16 +4,17 @@ mod admin;
 mod api;
 pub mod auth;
 mod body;
-mod book;
 mod error;
 mod log_level;
 mod server;
+pub mod tls;
 mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Control, LogLevel, Received, Store};
@@ -92,4 +93,8 @@ struct Shared {
     body_deadline: Duration,
     before_scrape: Option<BeforeScrape>,
     log_level: Option<Arc<dyn LogLevel>>,
+    /// Who may still begin to watch.
+    watchers: Arc<Semaphore>,
+    /// What would go on for ever ends.
+    closing: CancellationToken,
 }

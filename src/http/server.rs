@@ -1,28 +1,36 @@
 //! Connections: accepting, limiting, cutting off, draining. Must not know what is served beyond the table of routes.
 
+use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{Response, StatusCode};
 use axum::routing::{MethodRouter, get, post};
+use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::auth::Tokens;
+use super::auth::{Peer, Tokens};
+use super::tls::{Accepted, Tls};
 use super::webhook::Webhook;
 use super::{Parts, Shared, admin, api, log_level};
+use crate::metrics::Metrics;
 use crate::model::Source;
 
 /// What one connection may keep in memory for heads and for reading on.
@@ -37,36 +45,53 @@ const TOO_MANY: &[u8] =
 
 /// The HTTP server. HTTP/1.1 only: no sender speaks HTTP/2 without TLS, and half-sent heads can be cut off in HTTP/1.1.
 pub struct Server {
-    router: Router,
     connections: Arc<Semaphore>,
     commits: TaskTracker,
     tokens: Arc<Tokens>,
-    head_deadline: Duration,
-    write_deadline: Duration,
+    metrics: Arc<Metrics>,
+    closing: CancellationToken,
+    attendant: Attendant,
 }
 
 impl Server {
     /// Puts the server together; nothing runs yet.
     pub fn new(parts: Parts) -> Self {
         let commits = TaskTracker::new();
+        let closing = CancellationToken::new();
         let shared = Arc::new(Shared {
             webhook: Webhook::new(&parts, commits.clone()),
             control: parts.control,
-            metrics: parts.metrics,
+            metrics: Arc::clone(&parts.metrics),
             clock: parts.clock,
             tokens: Arc::clone(&parts.tokens),
             body_deadline: parts.settings.body_deadline,
             before_scrape: parts.before_scrape,
             log_level: parts.log_level,
+            watchers: Arc::new(Semaphore::new(api::WATCHERS)),
+            closing: closing.clone(),
         });
-        Self {
+        let attendant = Attendant {
             router: router(shared),
+            tls: None,
+            metrics: Arc::clone(&parts.metrics),
+            head_deadline: parts.settings.head_deadline,
+            write_deadline: parts.settings.write_deadline,
+        };
+        Self {
             connections: Arc::new(Semaphore::new(parts.settings.connections.min(Semaphore::MAX_PERMITS))),
             commits,
             tokens: parts.tokens,
-            head_deadline: parts.settings.head_deadline,
-            write_deadline: parts.settings.write_deadline,
+            metrics: parts.metrics,
+            closing,
+            attendant,
         }
+    }
+
+    /// Speaks TLS, and nothing else, if there are certificates.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<Tls>>) -> Self {
+        self.attendant.tls = tls;
+        self
     }
 
     /// Serves until `drain`; then accepts nothing new, and ends when everything under way is answered, or at `abort`.
@@ -75,54 +100,107 @@ impl Server {
     pub async fn run(self, listener: TcpListener, drain: CancellationToken, abort: CancellationToken) {
         let open = TaskTracker::new();
         open.spawn(Arc::clone(&self.tokens).keep_fresh(drain.clone()));
+        if let Some(tls) = &self.attendant.tls {
+            open.spawn(Arc::clone(tls).keep_fresh(Arc::clone(&self.metrics), drain.clone()));
+        }
         while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     pause_after(&error, &drain).await;
                     continue;
                 }
             };
             match Arc::clone(&self.connections).try_acquire_owned() {
-                Ok(permit) => drop(open.spawn(self.serve(stream, permit, drain.clone(), abort.clone()))),
+                Ok(permit) => {
+                    let attending = self.attendant.clone().attend(stream, from.ip(), drain.clone());
+                    let abort = abort.clone();
+                    open.spawn(async move {
+                        let _permit = permit;
+                        abort.run_until_cancelled(attending).await;
+                    });
+                }
                 // The sender tries again after a 503 as well as after a connection that breaks.
-                Err(_) => drop(stream.try_write(TOO_MANY)),
+                Err(_) if self.attendant.tls.is_none() => drop(stream.try_write(TOO_MANY)),
+                Err(_) => {}
             }
         }
         drop(listener);
+        self.closing.cancel();
         open.close();
         self.commits.close();
-        drop(self.router);
+        drop(self.attendant);
         abort.run_until_cancelled(async { tokio::join!(open.wait(), self.commits.wait()) }).await;
     }
+}
 
-    fn serve(
-        &self,
-        stream: TcpStream,
-        permit: OwnedSemaphorePermit,
-        drain: CancellationToken,
-        abort: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + 'static {
+/// Attends to one connection, from its handshake to its end.
+#[derive(Clone)]
+struct Attendant {
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    metrics: Arc<Metrics>,
+    head_deadline: Duration,
+    write_deadline: Duration,
+}
+
+impl Attendant {
+    async fn attend(self, stream: TcpStream, address: IpAddr, drain: CancellationToken) {
         // Answers are small and complete: waiting to fill a packet only delays them. Failure changes nothing else.
         let _ = stream.set_nodelay(true);
-        let io = Impatient::new(TokioIo::new(stream), self.write_deadline);
+        let Some(tls) = self.tls.clone() else {
+            let peer = Peer { address, certificate: Vec::new() };
+            return self.converse(stream, peer, drain.clone(), drain).await;
+        };
+        match drain.run_until_cancelled(tls.accept(stream)).await {
+            None => {}
+            Some(Ok(Accepted { stream, names, retired })) => {
+                let peer = Peer { address, certificate: names };
+                self.converse(stream, peer, drain, retired).await;
+            }
+            Some(Err(refusal)) => self.metrics.access.tls_refused(refusal),
+        }
+    }
+
+    /// Serves requests until either end has enough, or one of the tokens says that the request under way is the last one.
+    async fn converse<S>(self, stream: S, peer: Peer, drain: CancellationToken, retired: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let service = Introduced { inner: TowerToHyperService::new(self.router), peer: Arc::new(peer) };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.head_deadline)
             .max_buf_size(CONNECTION_BUFFER_BYTES)
-            .serve_connection(io, TowerToHyperService::new(self.router.clone()));
-        async move {
-            let _permit = permit;
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                biased;
-                // How a connection ended is the sender's business; what was refused is counted where it was refused.
-                _ = connection.as_mut() => return,
-                () = abort.cancelled() => return,
-                () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
-            }
-            abort.run_until_cancelled(connection).await;
+            .serve_connection(Impatient::new(TokioIo::new(stream), self.write_deadline), service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            biased;
+            // How a connection ended is the sender's business; what was refused is counted where it was refused.
+            _ = connection.as_mut() => return,
+            () = drain.cancelled() => {}
+            () = retired.cancelled() => {}
         }
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
+}
+
+/// Tells handlers where a request comes from.
+#[derive(Clone)]
+struct Introduced {
+    inner: TowerToHyperService<Router>,
+    peer: Arc<Peer>,
+}
+
+impl Service<Request<Incoming>> for Introduced {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(Arc::clone(&self.peer));
+        self.inner.call(request)
     }
 }
 
@@ -140,7 +218,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/-/ready", get(admin::ready))
         .route("/-/reload", post(admin::reload))
         .route("/-/log-level", get(log_level::show).put(log_level::change))
-        .nest("/api/v1", api::router())
+        .merge(api::router())
         .fallback(async || (StatusCode::NOT_FOUND, "no such path\n"))
         .with_state(shared)
 }

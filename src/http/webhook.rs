@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::HttpSettings;
-use super::auth::{Denied, Scope, Tokens};
+use super::auth::{Denied, Peer, Scope, Tokens};
 use super::body::{self, BodyError, BodyRules};
 use crate::journal::census::{Census, Tally, census};
 use crate::journal::receipt::{HEADER_BYTES, Receipt};
@@ -95,7 +95,8 @@ impl Webhook {
     }
 
     async fn try_take(&self, source: Source, request: Request) -> Result<WebhookResult, Refusal> {
-        self.tokens.allow(Scope::Ingest, request.headers()).map_err(Refusal::Denied)?;
+        let peer = request.extensions().get::<Arc<Peer>>().map(|peer| &**peer);
+        self.tokens.admit(Scope::Ingest, request.headers(), peer).map_err(Refusal::Denied)?;
         // A look only: a slot is not kept while a slow sender takes its time.
         if self.inbox.capacity() == 0 {
             return Err(if self.inbox.is_closed() { Refusal::Closing } else { Refusal::InboxFull });
@@ -201,7 +202,7 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Denied(Denied::Unknown) => StatusCode::UNAUTHORIZED,
+            Self::Denied(Denied::Unknown | Denied::Limited(_)) => StatusCode::UNAUTHORIZED,
             Self::Denied(Denied::Scope(_) | Denied::Host) => StatusCode::FORBIDDEN,
             Self::Unparseable(_) => StatusCode::BAD_REQUEST,
             // A body over the limit, too: after a 4xx nothing is tried again, and the alert may be gone before the next flush.
@@ -211,7 +212,7 @@ impl Refusal {
 
     fn text(&self) -> String {
         let text = match self {
-            Self::Denied(Denied::Unknown) => "expected a valid token of the scope `ingest`\n",
+            Self::Denied(Denied::Unknown | Denied::Limited(_)) => "expected a valid token of the scope `ingest`\n",
             Self::Denied(Denied::Scope(_) | Denied::Host) => "expected a token of the scope `ingest`\n",
             Self::Body(BodyError::TooLarge) => {
                 "the body is over the limit: raise backout's `http.body_limit`, or set `max_alerts` at the sender\n"

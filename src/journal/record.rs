@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::book::{Pause, Pending, Seen};
 use crate::decide::transition::Event;
-use crate::model::{IncidentId, Time, WatchEvent, Workload};
+use crate::model::{IncidentId, Order, PostedChange, Time, WatchEvent, Workload};
 
 /// The version that this program writes, and the newest that it reads.
 pub const VERSION: u8 = 1;
@@ -78,6 +78,16 @@ pub enum Record {
         pause: u64,
         /// Who ended it.
         by: String,
+    },
+    /// Somebody who had to show who he is gave an order. What it led to stands behind it in the same row.
+    Ordered {
+        /// As it was given.
+        order: Box<Order>,
+    },
+    /// Somebody told of a change.
+    Posted {
+        /// The change.
+        change: Box<PostedChange>,
     },
     /// Closed incidents and old occurrences are forgotten.
     Forgotten {

@@ -80,6 +80,13 @@ impl IncidentId {
         Self(format!("i{}", &hex_digest(parts)[..12]))
     }
 
+    /// Reads an id: `i` and 12 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let well_formed = text.len() == 13 && text.starts_with('i') && text.bytes().skip(1).all(hex);
+        well_formed.then(|| Self(text.to_owned()))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -111,7 +118,7 @@ impl fmt::Display for PlanHash {
 }
 
 /// SHA-256 in hex over parts, each with its length first so that no two lists of parts collide.
-fn hex_digest(parts: &[&str]) -> String {
+pub(super) fn hex_digest(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());

@@ -1,6 +1,7 @@
 //! L0, the vocabulary: plain data that every layer shares. No behaviour beyond parsing, printing and comparing.
 
 mod alert;
+mod change;
 mod fact;
 mod ids;
 pub mod manifest;
@@ -14,6 +15,7 @@ pub mod template;
 mod time;
 
 pub use alert::{Alert, AlertStatus, Labels, Notification, Occurrence, Source};
+pub use change::{ChangeId, ChangeKind, PostedChange};
 pub use fact::{Fact, Number, Unknown, UnknownKind};
 pub use ids::{Digest, Fingerprint, IncidentId, PlanHash};
 pub use message::{Delivery, Message, Moment, Urgency};
@@ -21,7 +23,7 @@ pub use observed::{
     AlertOnPeer, AlertmanagerView, Evidence, HttpResult, Onset, PeerAlertState, PeerView, PreflightFinding, PreflightReport,
     ReplicaSetSeen, Replicas, Resolution, RolloutStatus, TailSource, WatchEvent, Workload, Write,
 };
-pub use operation::{Operation, PauseScope};
+pub use operation::{Credential, Identity, Mark, Operation, Order, PauseScope};
 pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, Query, ReleaseRef, VerifyPlan};
 pub use reason::{Brake, Dependency, Mode, Outcome, Paging, Reason};
 pub use target::{Lookup, Owner, Strategy, TargetId, TargetRef, WorkloadKind};

@@ -1,8 +1,87 @@
 //! What people may tell the service to do. Every one names who, and is journaled.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::{IncidentId, PlanHash, Time};
+use super::{IncidentId, PlanHash, PostedChange, Time};
+
+/// By what somebody is known to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credential {
+    /// A bearer token.
+    Token,
+    /// A name and a password.
+    Password,
+    /// A client certificate.
+    Certificate,
+}
+
+impl Credential {
+    /// The name in text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Password => "password",
+            Self::Certificate => "certificate",
+        }
+    }
+}
+
+/// As whom somebody is known to us. That is proven; the name that an operation gives in `by` is only said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The credential's name.
+    pub name: String,
+    /// What kind of credential.
+    pub by: Credential,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.by.as_str(), self.name)
+    }
+}
+
+/// An operation, and as whom the one who gives it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// `None` where nobody had to show who he is.
+    pub identity: Option<Identity>,
+    /// What is to be done.
+    #[serde(flatten)]
+    pub operation: Operation,
+}
+
+impl From<Operation> for Order {
+    fn from(operation: Operation) -> Self {
+        Self { identity: None, operation }
+    }
+}
+
+/// What a person says of a rollback afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// It was the right thing to do.
+    Right,
+    /// It should not have been done.
+    Wrong,
+}
+
+impl Mark {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Right, Self::Wrong];
+
+    /// The name in text and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Wrong => "wrong",
+        }
+    }
+}
 
 /// What a pause covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,4 +146,59 @@ pub enum Operation {
         /// Who.
         by: String,
     },
+    /// Say of a rollback, made or announced in shadow, that it was right or wrong.
+    Mark {
+        /// Which incident; it may be over.
+        incident: IncidentId,
+        /// Which of the two.
+        mark: Mark,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Tell of a change.
+    Change {
+        /// The change.
+        change: Box<PostedChange>,
+    },
+}
+
+impl Operation {
+    /// The name in text.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Veto { .. } => "veto",
+            Self::Approve { .. } => "approve",
+            Self::Acknowledge { .. } => "acknowledge",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Mark { .. } => "mark",
+            Self::Change { .. } => "change",
+        }
+    }
+
+    /// The incident that it is about, if it is about one.
+    pub fn incident(&self) -> Option<&IncidentId> {
+        match self {
+            Self::Veto { incident, .. }
+            | Self::Approve { incident, .. }
+            | Self::Acknowledge { incident, .. }
+            | Self::Mark { incident, .. } => Some(incident),
+            Self::Pause { .. } | Self::Resume { .. } | Self::Change { .. } => None,
+        }
+    }
+
+    /// Who gives it, as he says himself.
+    pub fn by(&self) -> &str {
+        match self {
+            Self::Veto { by, .. }
+            | Self::Approve { by, .. }
+            | Self::Acknowledge { by, .. }
+            | Self::Pause { by, .. }
+            | Self::Resume { by, .. }
+            | Self::Mark { by, .. } => by,
+            Self::Change { change } => &change.by,
+        }
+    }
 }

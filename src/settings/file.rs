@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) channels: Option<Vec<ChannelSettings>>,
     pub(super) http: Http,
     pub(super) tokens: Tokens,
+    pub(super) tls: Tls,
+    pub(super) clients: Clients,
     pub(super) retention: Retention,
     pub(super) log: Log,
     pub(super) timing: Timing,
@@ -59,6 +61,33 @@ pub(super) struct Tokens {
     pub(super) ingest: Vec<PathBuf>,
     pub(super) read: Vec<PathBuf>,
     pub(super) operate: Vec<PathBuf>,
+    pub(super) changes: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) client_ca: Option<PathBuf>,
+    pub(super) client_certificates: Option<ClientCertificates>,
+}
+
+/// Whether who has no client certificate is turned away at the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ClientCertificates {
+    Optional,
+    Required,
+}
+
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Clients {
+    pub(super) ingest: Vec<String>,
+    pub(super) read: Vec<String>,
+    pub(super) operate: Vec<String>,
+    pub(super) changes: Vec<String>,
 }
 
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]

@@ -173,6 +173,41 @@ fn a_malformed_file_is_named_with_the_place() {
     assert!(Settings::load(ServeArgs { rules, ..args }).is_ok(), "an empty file says nothing");
 }
 
+/// A certificate for localhost and its key, written into a folder.
+fn certify(folder: &Path) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    fs::write(folder.join("tls.crt"), params.self_signed(&key).expect("a certificate").pem()).expect("written");
+    fs::write(folder.join("tls.key"), key.serialize_pem()).expect("written");
+}
+
+#[test]
+fn certificates_are_read_and_guard_the_door() {
+    let (folder, args) = folder(
+        "
+http: {listen: '0.0.0.0:0'}
+tls: {certificate: tls.crt, key: tls.key, client_ca: tls.crt, client_certificates: required}
+clients: {ingest: [alertmanager], operate: [ada@example.com]}
+",
+    );
+    certify(folder.path());
+    let args = ServeArgs { rules: Some(folder.path().join("rules")), ..args };
+    assert!(Settings::load(args.clone()).expect("good").tls.is_some());
+    fs::write(folder.path().join("tls.key"), "").expect("written");
+    let problem = Settings::load(args).expect_err("refused").to_string();
+    assert!(problem.contains("`tls`: `") && problem.contains("holds no private key"), "{problem}");
+    for (text, wanted) in [
+        ("tls: {certificate: tls.crt}", "`tls`: `certificate` and `key` need each other"),
+        ("tls: {client_ca: tls.crt}", "`tls`: `certificate` and `key` need each other, and `client_ca` needs both"),
+        ("tls: {client_certificates: required}", "`tls.client_certificates`: says nothing without `tls.client_ca`"),
+        ("clients: {operate: [ada]}", "`clients`: no client certificate is believed; set `tls.client_ca`"),
+        ("clients: {read: ['']}", "`clients.read`: holds an empty name"),
+    ] {
+        let found = problems(text);
+        assert!(found.iter().any(|problem| problem.starts_with(wanted)), "{text}: {found:?}");
+    }
+}
+
 #[test]
 fn without_a_token_only_this_machine_is_listened_to() {
     let (folder, args) = folder("tokens: {ingest: [token]}\n");

@@ -8,7 +8,10 @@ use super::driver::Driver;
 use super::line::{Line, parse_duration};
 use super::prometheus::{Rule, Series};
 use super::world::{NewDeployment, Part, World};
-use crate::model::{Alert, AlertStatus, IncidentId, Labels, Operation, PauseScope, PlanHash, TargetRef, Unknown, UnknownKind};
+use crate::model::{
+    Alert, AlertStatus, ChangeId, ChangeKind, IncidentId, Labels, Mark, Operation, PauseScope, PlanHash, PostedChange, TargetRef,
+    Time, Unknown, UnknownKind,
+};
 use crate::policy::matcher::Matcher;
 
 /// Something that happens.
@@ -71,6 +74,22 @@ pub enum Person {
         reason: String,
         /// How long.
         span: Duration,
+    },
+    /// Right or wrong.
+    Mark {
+        /// Which incident, by its number in the story.
+        incident: Option<usize>,
+        /// Which of the two.
+        mark: Mark,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something was changed.
+    Change {
+        /// The change; its times are told when it is.
+        change: Box<PostedChange>,
     },
     /// Go on.
     Resume {
@@ -161,6 +180,12 @@ impl Person {
             Self::Pause { scope, by, reason, span } => {
                 Operation::Pause { scope: scope.clone(), by: by.clone(), reason: reason.clone(), until: driver.clock() + *span }
             }
+            Self::Mark { incident, mark, by, reason } => {
+                Operation::Mark { incident: of(driver, *incident), mark: *mark, by: by.clone(), reason: reason.clone() }
+            }
+            Self::Change { change } => {
+                Operation::Change { change: Box::new(PostedChange { at: driver.now(), ..(**change).clone() }) }
+            }
             Self::Resume { pause, by } => Operation::Resume { pause: *pause, by: by.clone() },
         };
         driver.operate(operation);
@@ -250,6 +275,13 @@ pub(super) fn parse(line: &mut Line) -> Result<Command, String> {
             reason: line.or("reason", "migration"),
             span: line.duration("for")?.unwrap_or(Duration::from_secs(3600)),
         }),
+        "mark" => Command::Person(Person::Mark {
+            incident: line.number()?,
+            mark: if line.flag("wrong") { Mark::Wrong } else { Mark::Right },
+            by: line.or("by", "ann"),
+            reason: line.or("reason", "looked at it"),
+        }),
+        "changed" => Command::Person(Person::Change { change: Box::new(changed(line)?) }),
         "resume" => Command::Person(Person::Resume { pause: line.integer("pause")?.unwrap_or(1), by: line.or("by", "ann") }),
         "restart" => Command::Process { crash: true, start: true },
         "crash" => Command::Process { crash: true, start: false },
@@ -271,6 +303,23 @@ fn leap(line: &mut Line) -> Result<i64, String> {
     let (text, sign) = text.strip_prefix('-').map_or((text.as_str(), 1), |text| (text, -1));
     let millis = i64::try_from(parse_duration(text)?.as_millis()).map_err(|_| format!("`{text}` is too long"))?;
     Ok(sign * millis)
+}
+
+fn changed(line: &mut Line) -> Result<PostedChange, String> {
+    let target = line.target()?;
+    let (to, by) = (line.value("to"), line.or("by", "ci"));
+    Ok(PostedChange {
+        id: ChangeId::derive(&[&target.to_string(), &by, to.as_deref().unwrap_or("")]),
+        content: String::new(),
+        target,
+        kind: ChangeKind::External,
+        from: line.value("from"),
+        to,
+        by,
+        at: Time::default(),
+        barrier: line.flag("barrier"),
+        url: None,
+    })
 }
 
 fn scope(text: &str) -> Result<PauseScope, String> {

@@ -65,14 +65,16 @@ impl Transcript {
     }
 
     pub(super) fn input(&mut self, at: Time, input: &Input) {
-        let Input::Operation(operation) = input else { return };
-        let text = match operation {
+        let Input::Operation(order) = input else { return };
+        let text = match &order.operation {
             Operation::Veto { by, reason, .. } => format!("{by} vetoes: {reason}"),
             Operation::Approve { by, overrides, .. } if overrides.is_empty() => format!("{by} approves"),
             Operation::Approve { by, overrides, .. } => format!("{by} approves, overriding {}", overrides.join(", ")),
             Operation::Acknowledge { by, .. } => format!("{by} acknowledges"),
             Operation::Pause { by, reason, .. } => format!("{by} pauses: {reason}"),
             Operation::Resume { by, pause } => format!("{by} ends pause {pause}"),
+            Operation::Mark { by, mark, reason, .. } => format!("{by} marks it {}: {reason}", mark.as_str()),
+            Operation::Change { change } => format!("posted: {}", change.words()),
         };
         self.line(at, &format!("-- {text}"));
     }

@@ -7,17 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use backout::http::auth::{TokenFiles, Tokens};
+use backout::http::auth::{ClientNames, TokenFiles, Tokens};
+use backout::http::tls::Tls;
 use backout::http::{HttpSettings, Parts, Server};
 use backout::metrics::Metrics;
-use backout::model::{Digest, Operation, Time};
-use backout::ports::{Clock, Control, ControlError, Question, Received, Row, RowKind, Store, StoreError};
+use backout::model::{Digest, Order, Time};
+use backout::ports::{
+    Clock, Control, ControlError, Notice, NoticeId, Question, Received, ReportFormat, Row, RowKind, Store, StoreError,
+    Subscription,
+};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -112,6 +116,12 @@ impl Store for FakeStore {
 pub(crate) struct FakeControl {
     pub(crate) failure: Mutex<Option<ControlError>>,
     pub(crate) ready: Mutex<bool>,
+    /// What watchers hear.
+    pub(crate) live: Option<broadcast::Sender<Arc<Notice>>>,
+    /// Since which notice the watchers knew everything.
+    pub(crate) watched: Mutex<Vec<Option<NoticeId>>>,
+    /// What the next watcher is told first.
+    pub(crate) missed: Mutex<(bool, Vec<Arc<Notice>>)>,
 }
 
 impl FakeControl {
@@ -127,7 +137,7 @@ impl Control for FakeControl {
     fn query(&self, question: Question) -> BoxFuture<'_, Result<Value, ControlError>> {
         Box::pin(async move {
             match &question {
-                Question::Report { format: backout::ports::ReportFormat::Markdown, .. } => {
+                Question::Report { format: ReportFormat::Markdown | ReportFormat::Html, .. } => {
                     self.answer(Value::String("# Report\n".to_owned()))
                 }
                 _ => self.answer(serde_json::json!({ "asked": format!("{question:?}") })),
@@ -135,8 +145,15 @@ impl Control for FakeControl {
         })
     }
 
-    fn operate(&self, operation: Operation) -> BoxFuture<'_, Result<Value, ControlError>> {
-        Box::pin(async move { self.answer(serde_json::to_value(operation).expect("an operation")) })
+    fn operate(&self, order: Order) -> BoxFuture<'_, Result<Value, ControlError>> {
+        Box::pin(async move { self.answer(serde_json::to_value(order).expect("an order")) })
+    }
+
+    fn watch(&self, known: Option<NoticeId>) -> Subscription {
+        self.watched.lock().expect("watched").push(known);
+        let (gap, missed) = self.missed.lock().expect("missed").clone();
+        let live = self.live.as_ref().map_or_else(|| broadcast::channel(1).1, broadcast::Sender::subscribe);
+        Subscription { gap, missed, live }
     }
 
     fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
@@ -166,6 +183,8 @@ pub(crate) struct Setup {
     pub(crate) settings: HttpSettings,
     pub(crate) tokens: TokenFiles,
     pub(crate) inbox: Option<usize>,
+    pub(crate) clients: ClientNames,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl Service {
@@ -179,7 +198,8 @@ impl Service {
             gate: Semaphore::new(1 << 20),
             begun: AtomicU64::new(0),
         });
-        let control = Arc::new(FakeControl::default());
+        let live = Some(broadcast::Sender::new(4));
+        let control = Arc::new(FakeControl { live, ..FakeControl::default() });
         let metrics = Metrics::new().expect("metrics");
         let parts = Parts {
             store: store.clone(),
@@ -187,13 +207,13 @@ impl Service {
             control: control.clone(),
             metrics: metrics.clone(),
             clock: Arc::new(StoppedClock),
-            tokens: Arc::new(Tokens::load(setup.tokens, true).expect("tokens")),
+            tokens: Arc::new(Tokens::load(setup.tokens, true).expect("tokens").with_clients(setup.clients)),
             settings: setup.settings,
             before_scrape: None,
             log_level: None,
         };
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
-        let ended = tokio::spawn(Server::new(parts).run(listener, drain.clone(), abort.clone()));
+        let ended = tokio::spawn(Server::new(parts).with_tls(setup.tls).run(listener, drain.clone(), abort.clone()));
         Self { address, store, control, metrics, inbox, drain, abort, ended }
     }
 

@@ -127,6 +127,7 @@ async fn assemble(
         also_ready: Arc::new(|| Ok(())),
         inbox: QUEUE,
         tokens: Arc::new(tokens),
+        tls: None,
         http: HttpSettings { cluster: Some("demo".to_owned()), ..HttpSettings::default() },
         listener,
         log_level: None,

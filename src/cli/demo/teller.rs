@@ -12,7 +12,7 @@ use super::super::output::{Output, Style};
 use super::world::{BAD, GOOD, errors, target};
 use crate::engine::EngineHandle;
 use crate::model::{IncidentId, Time};
-use crate::ports::{Clock, Control as _, IncidentFilter, Question};
+use crate::ports::{Clock, Control as _, IncidentFilter, IncidentQuery, Question};
 use crate::simulate::Hands;
 
 /// How often the service is looked at.
@@ -84,8 +84,8 @@ impl Teller {
             while let Ok(line) = happened.try_recv() {
                 self.line(Some(Style::Dim), "world", &line);
             }
-            let answer =
-                self.handle.query(Question::Incidents { state: IncidentFilter::All, limit: 50 }).await.unwrap_or_default();
+            let all = IncidentQuery { state: IncidentFilter::All, limit: 50, ..IncidentQuery::default() };
+            let answer = self.handle.query(Question::Incidents(all)).await.unwrap_or_default();
             let incidents = answer["incidents"].as_array().cloned().unwrap_or_default();
             for incident in &incidents {
                 self.news(incident).await;

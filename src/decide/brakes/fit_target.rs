@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::Scene;
-use super::words::{self, span};
+use super::words::{self, clock, span};
 use crate::decide::book::{History, Release};
 use crate::decide::decision::Judgement;
+use crate::decide::ledger;
 use crate::model::{Brake, Digest, Mode, ReleaseRef, ReplicaSetSeen, Strategy, Workload};
 
 /// The release to go back to, or why none is fit.
@@ -28,6 +29,7 @@ pub fn choose(scene: &Scene<'_>) -> Result<ReleaseRef, Judgement> {
     let rs = rs.ok_or_else(|| held(format!("the cluster has pruned the template of {name}")))?;
     same_as_seen(workload, history, candidate, rs, &name)?;
     no_barrier(history, workload, candidate, rs, &name)?;
+    no_posted_barrier(scene, history, workload, candidate, &name)?;
     if workload.strategy == Strategy::AllAtOnce && !scene.may_drop {
         return Err(held("the target replaces all pods at once, and the procedure may not take it down (`may_drop`)"));
     }
@@ -171,6 +173,25 @@ fn no_barrier(
     Ok(())
 }
 
+/// The same for barriers that were posted.
+fn no_posted_barrier(
+    scene: &Scene<'_>,
+    history: &History,
+    workload: &Workload,
+    candidate: &Release,
+    name: &str,
+) -> Result<(), Judgement> {
+    let later = later(history, workload, candidate);
+    let posted = scene.book.changes(&workload.id.at);
+    match ledger::behind_barrier(posted, history, candidate, |digest| later.contains(digest)) {
+        Some(change) => {
+            let (id, at) = (change.id.as_str(), clock(change.at, scene.now));
+            Err(held(format!("{name} lies behind a data barrier: change {id} at {at}, {}", change.words())))
+        }
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -240,6 +261,13 @@ mod tests {
                 },
                 "web:d (dddddddddddd) has `7`",
             ),
+            (
+                "posted barrier",
+                |w| w.post(minutes(20), true, None),
+                "web:a (aaaaaaaaaaaa) lies behind a data barrier: change c1 at 09:04:00Z, external by dba",
+            ),
+            ("posted barrier, for what runs", |w| w.post(hours(2), true, Some("b")), "external to b by dba"),
+            ("posted barrier, while the old one ran", |w| w.post(hours(40), true, None), "lies behind a data barrier"),
             ("re-learned", |w| w.release("a").watched = false, "only re-learned from the cluster"),
             ("outage", |w| w.workload().strategy = Strategy::AllAtOnce, "may_drop"),
             ("restored by us", |w| w.release("b").by_us = true, "never further back"),
@@ -264,6 +292,9 @@ mod tests {
                 w.release("a").watched = false;
                 w.mode = Mode::Approve;
             }),
+            ("posted, no barrier", |w| w.post(minutes(20), false, None)),
+            ("posted barrier of the old one", |w| w.post(hours(47), true, Some("web:a"))),
+            ("posted barrier before the old one", |w| w.post(hours(49), true, None)),
             ("outage allowed", |w| {
                 w.workload().strategy = Strategy::AllAtOnce;
                 w.may_drop = true;

@@ -10,8 +10,9 @@ use crate::decide::limits::Limits;
 use crate::decide::observation::{Answer, Observation};
 use crate::decide::presence::Presence;
 use crate::model::{
-    Alert, AlertStatus, AlertmanagerView, Digest, Fact, Fingerprint, IncidentId, Labels, Mode, Number, Onset, Owner,
-    ReplicaSetSeen, Replicas, Resolution, Strategy, TargetId, TargetRef, Time, Unknown, UnknownKind, Workload, Write,
+    Alert, AlertStatus, AlertmanagerView, ChangeId, ChangeKind, Digest, Fact, Fingerprint, IncidentId, Labels, Mode, Number,
+    Onset, Owner, PostedChange, ReplicaSetSeen, Replicas, Resolution, Strategy, TargetId, TargetRef, Time, Unknown, UnknownKind,
+    Workload, Write,
 };
 use crate::policy::types::{
     BrakeSettings, FactSpec, Floor, Place, Policy, Rule, Setting, TargetPattern, TargetRule, VerdictRule,
@@ -114,6 +115,24 @@ impl World {
 
     pub(super) fn member(&mut self) -> &mut Member {
         self.incident.members.values_mut().next().expect("the fixture has one")
+    }
+
+    /// A change of the fixture's target, posted as made that long ago.
+    pub(super) fn post(&mut self, ago: Duration, barrier: bool, to: Option<&str>) {
+        let target = self.incident.target.as_ref().expect("the fixture has one").at.clone();
+        let change = PostedChange {
+            id: ChangeId("c1".to_owned()),
+            content: String::new(),
+            target,
+            kind: ChangeKind::External,
+            from: None,
+            to: to.map(str::to_owned),
+            by: "dba".to_owned(),
+            at: self.ago(ago),
+            barrier,
+            url: None,
+        };
+        crate::decide::ledger::posted(&mut self.book.changes, &change);
     }
 
     pub(super) fn forget(&mut self) {
@@ -239,6 +258,7 @@ fn incident(target: &TargetId, now: Time) -> Incident {
         next: 0,
         begun: 0,
         notes: Vec::new(),
+        marked: None,
     }
 }
 

@@ -97,7 +97,7 @@ mod tests {
     fn pause(world: &mut World, scope: PauseScope, from: u64, until: u64) {
         let id = world.book.pauses.len() as u64;
         let (from, until) = (world.ago(minutes(from)), world.now + minutes(until));
-        let pause = Pause { id, scope, reason: "moving house".to_owned(), by: "ann".to_owned(), from, until };
+        let pause = Pause { id, scope, reason: "moving house".to_owned(), by: "ann".to_owned(), identity: None, from, until };
         world.book.pauses.insert(id, pause);
     }
 }

@@ -6,7 +6,7 @@ use super::words::{clock, second, span};
 use super::{Scene, choose_release};
 use crate::decide::book::{History, Release};
 use crate::decide::decision::Judgement;
-use crate::model::{Brake, Digest, ReplicaSetSeen, Time, Workload};
+use crate::model::{Brake, ChangeKind, Digest, PostedChange, ReplicaSetSeen, Time, Workload};
 
 /// The change that put a release on a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +52,25 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
         Err(why) => return Judgement::blind(BRAKE, format!("when the trouble began is not known: {why}")),
     };
     let judgement = in_window(scene, &change, workload, onset);
-    if judgement.holds() {
-        return judgement;
+    let judgement = if judgement.holds() { judgement } else { fired_before(scene).unwrap_or(judgement) };
+    match told(scene, workload, onset) {
+        Some(told) => Judgement { because: format!("{}; {told}", judgement.because), ..judgement },
+        None => judgement,
     }
-    fired_before(scene).unwrap_or(judgement)
+}
+
+/// Names the change that was posted last before the trouble began. It neither holds nor lets go: what a rollback undoes is the
+/// release, and the release's own change is known from the cluster.
+fn told(scene: &Scene<'_>, workload: &Workload, onset: Time) -> Option<String> {
+    const USUAL: Duration = Duration::from_secs(60 * 60);
+    let within = scene.policy.brakes.recent_change.on().map_or(USUAL, |window| window.within);
+    let near = |change: &&PostedChange| change.at <= onset && onset.since(change.at) <= within;
+    let change = scene.book.changes(&workload.id.at).iter().rev().find(near)?;
+    let undone = match change.kind {
+        ChangeKind::Template | ChangeKind::Config | ChangeKind::Helm => "",
+        ChangeKind::Flag | ChangeKind::External => ", which no rollback undoes",
+    };
+    Some(format!("posted {} before the onset: {}{undone}", span(onset.since(change.at)), change.words()))
 }
 
 /// Whether the onset follows the change, and soon enough.
@@ -207,6 +222,24 @@ mod tests {
             assert_eq!(judgement.grip, *grip, "{name}: {}", judgement.because);
             assert!(judgement.because.contains(words), "{name}: {}", judgement.because);
         }
+    }
+
+    #[test]
+    fn a_posted_change_is_named_and_changes_nothing_else() {
+        let mut world = World::new();
+        let before = judge(&world.scene());
+        world.post(minutes(15), false, Some("on"));
+        let judgement = judge(&world.scene());
+        assert_eq!(judgement.grip, before.grip);
+        let words = "; posted 5m before the onset: external to on by dba, which no rollback undoes";
+        assert_eq!(judgement.because, format!("{}{words}", before.because));
+        let mut world = World::new();
+        world.post(minutes(5), false, None);
+        assert_eq!(judge(&world.scene()).because, before.because, "after the onset it explains nothing");
+        let mut world = World::new();
+        age(&mut world, hours(4));
+        world.post(minutes(15), false, None);
+        assert!(judge(&world.scene()).holds(), "a flag is no reason to put a release back");
     }
 
     #[test]

@@ -8,8 +8,10 @@ use super::book::{History, PastRollback, Release};
 use super::incident::Lane;
 use crate::model::{Digest, Time, WatchEvent};
 
+mod posted;
 mod relearn;
 
+pub use posted::{behind_barrier, posted};
 pub use relearn::relearn;
 
 /// Releases kept of a target. The one that runs is never dropped.

@@ -77,7 +77,7 @@ impl Driver {
     /// A person says something; refused if it is not possible, as the API does.
     pub fn operate(&mut self, operation: Operation) {
         match operate::check(&self.book, &operation, self.clock()) {
-            Ok(()) => self.input(Input::Operation(operation)),
+            Ok(()) => self.input(Input::Operation(operation.into())),
             Err(why) => self.transcript.world(self.now, &format!("refused: {why}")),
         }
     }

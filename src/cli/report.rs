@@ -1,13 +1,10 @@
 //! `backout report`: what happened in an incident, when, and why.
 
-mod html;
-
 use clap::{Args, ValueEnum};
 
 use super::client::{self, Client, Remote};
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::output::Output;
-use crate::decide::incident::Incident;
 
 /// Arguments of `report`.
 #[derive(Clone, Debug, Args)]
@@ -44,28 +41,11 @@ pub(super) async fn run(args: &ReportArgs, output: Output) -> Result<(), Failure
     let usual = if output.is_json() { ReportAs::Json } else { ReportAs::Markdown };
     match format.unwrap_or(usual) {
         ReportAs::Json => output.print_json(&client.get(&path, &[("format", "json")]).await?),
-        ReportAs::Markdown => {
+        format @ (ReportAs::Markdown | ReportAs::Html) => {
+            let name = if format == ReportAs::Html { "html" } else { "markdown" };
             let mut text = output.text();
-            text.plain(&client.get_text(&path, &[("format", "markdown")]).await?);
+            text.plain(&client.get_text(&path, &[("format", name)]).await?);
             output.print(&text)
         }
-        ReportAs::Html => {
-            let answer = client.get(&path, &[("format", "json")]).await?;
-            let incident: Incident = serde_json::from_value(answer["incident"].clone()).map_err(|error| {
-                let message = format!("the service tells an incident in a form that this program does not read: {error}");
-                Failure::new(Exit::Unreachable, message).help("use the program of the service's version")
-            })?;
-            output.print_raw(html::page(&incident)?.as_bytes())
-        }
-    }
-}
-
-/// An incident of the demo, as its API told it.
-#[cfg(test)]
-mod example {
-    use crate::decide::incident::Incident;
-
-    pub(super) fn incident() -> Incident {
-        serde_json::from_str(include_str!("example.json")).expect("an incident")
     }
 }

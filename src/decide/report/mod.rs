@@ -1,13 +1,18 @@
 //! The report of an incident: what happened, when, and why. For people as Markdown, for scripts as JSON.
 
+mod html;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::decision::{Decision, Grip, Truth};
-use super::incident::Incident;
+use super::incident::{Incident, Phase};
+use crate::model::PostedChange;
 use crate::policy::duration;
+
+pub use html::page as html;
 
 /// The figures kept for every incident, as far as they are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -50,13 +55,29 @@ pub fn json(incident: &Incident) -> serde_json::Value {
 
 /// The report as Markdown.
 pub fn markdown(incident: &Incident) -> String {
+    markdown_with(incident, &[])
+}
+
+/// The same with the changes that were posted of its target, see [`around`].
+pub fn markdown_with(incident: &Incident, changes: &[&PostedChange]) -> String {
     let mut out = String::new();
     // Writing into a String cannot fail.
-    let _ = write_markdown(incident, &mut out);
+    let _ = write_markdown(incident, changes, &mut out);
     out
 }
 
-fn write_markdown(incident: &Incident, out: &mut String) -> std::fmt::Result {
+/// The posted changes that belong into an incident's report: from a day before its onset until it was over.
+pub fn around<'a>(incident: &Incident, changes: &'a [PostedChange]) -> Vec<&'a PostedChange> {
+    const BEFORE: Duration = Duration::from_secs(24 * 60 * 60);
+    let begin = incident.onset().unwrap_or(incident.opened_at).min(incident.opened_at) - BEFORE;
+    let over = match incident.phase {
+        Phase::Closed { at, .. } => Some(at),
+        _ => None,
+    };
+    changes.iter().filter(|change| change.at >= begin && over.is_none_or(|over| change.at <= over)).collect()
+}
+
+fn write_markdown(incident: &Incident, changes: &[&PostedChange], out: &mut String) -> std::fmt::Result {
     let target = incident.target.as_ref().map_or_else(|| "unknown target".to_owned(), ToString::to_string);
     writeln!(out, "# Incident {}: {} on {target}\n", incident.id, code(&incident.policy))?;
     writeln!(out, "State: **{}**, opened {}.\n", incident.phase.as_str(), incident.opened_at)?;
@@ -65,6 +86,10 @@ fn write_markdown(incident: &Incident, out: &mut String) -> std::fmt::Result {
         if let Some(leader) = &page.folded_into {
             writeln!(out, "It is part of the page of incident {leader}, which has the same cause.\n")?;
         }
+    }
+    if let Some(marked) = &incident.marked {
+        let (mark, by, why) = (marked.mark.as_str(), code(&marked.by), code(&marked.why));
+        writeln!(out, "Marked **{mark}** by {by} at {}: {why}\n", marked.at)?;
     }
     writeln!(out, "## Alerts\n\n| alert | fires since | condition began | state |\n|---|---|---|---|")?;
     for member in incident.members.values() {
@@ -98,6 +123,14 @@ fn write_markdown(incident: &Incident, out: &mut String) -> std::fmt::Result {
         }
     }
     write_figures(incident, out)?;
+    if !changes.is_empty() {
+        writeln!(out, "\n## Changes that were posted\n")?;
+    }
+    for change in changes {
+        let barrier = if change.barrier { ", **a data barrier**" } else { "" };
+        let more = change.url.as_ref().map_or_else(String::new, |url| format!(", {}", code(url)));
+        writeln!(out, "- {} {}{barrier}{more}", change.at, code(&change.words()))?;
+    }
     writeln!(out, "\n## What happened\n")?;
     for note in &incident.notes {
         writeln!(out, "- {} {}", note.at, code(&note.text))?;

@@ -7,27 +7,25 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
-use crate::cli::exit::Failure;
+use super::Figures;
 use crate::decide::decision::{Decision, Grip, Judgement, RuleTrail, Truth};
 use crate::decide::incident::{Attempt, Incident, Member, Phase};
-use crate::decide::report::Figures;
-use crate::model::{Evidence, Plan, Reason, Time};
+use crate::model::{Evidence, Plan, PostedChange, Reason, Time};
 use crate::policy::duration;
 
 /// Ends in `.html`: that is what switches escaping on.
 const NAME: &str = "report.html";
 const TEMPLATE: &str = include_str!("report.html");
 
-/// Writes the page.
+/// Writes the page; `changes` are those that were posted about its target.
 ///
 /// # Errors
 /// A defect in the template.
-pub(super) fn page(incident: &Incident) -> Result<String, Failure> {
-    let defect = |error: minijinja::Error| Failure::internal(format!("the report's template: {error}"));
+pub fn page(incident: &Incident, changes: &[&PostedChange]) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    environment.add_template(NAME, TEMPLATE).map_err(defect)?;
-    environment.get_template(NAME).and_then(|template| template.render(Value::from(Serde(Page::of(incident))))).map_err(defect)
+    environment.add_template(NAME, TEMPLATE)?;
+    environment.get_template(NAME)?.render(Value::from(Serde(Page::of(incident, changes))))
 }
 
 #[derive(Serialize)]
@@ -46,6 +44,8 @@ struct Page<'a> {
     page: Option<Paged<'a>>,
     figures: Vec<FigureRow>,
     alerts: Vec<AlertRow<'a>>,
+    marked: Option<String>,
+    changes: Vec<ChangeRow<'a>>,
     plan: Option<PlanRows>,
     attempts: Vec<AttemptRow<'a>>,
     notes: Vec<NoteRow<'a>>,
@@ -117,6 +117,14 @@ struct AlertRow<'a> {
 }
 
 #[derive(Serialize)]
+struct ChangeRow<'a> {
+    at: String,
+    what: String,
+    by: &'a str,
+    barrier: bool,
+}
+
+#[derive(Serialize)]
 struct PlanRows {
     hash: String,
     from: String,
@@ -143,7 +151,7 @@ struct NoteRow<'a> {
 }
 
 impl<'a> Page<'a> {
-    fn of(incident: &'a Incident) -> Self {
+    fn of(incident: &'a Incident, changes: &[&'a PostedChange]) -> Self {
         let closed = match &incident.phase {
             Phase::Closed { at, .. } => Some(when(*at)),
             _ => None,
@@ -170,6 +178,8 @@ impl<'a> Page<'a> {
             }),
             figures: figures(incident),
             alerts: incident.members.values().map(alert).collect(),
+            marked: incident.marked.as_ref().map(|marked| format!("{} by {}: {}", marked.mark.as_str(), marked.by, marked.why)),
+            changes: changes.iter().map(|change| posted(change)).collect(),
             plan: incident.plan.as_ref().map(plan),
             attempts: incident.attempts.iter().map(attempt).collect(),
             notes: incident.notes.iter().map(|note| NoteRow { at: when(note.at), text: &note.text }).collect(),
@@ -264,6 +274,16 @@ fn alert(member: &Member) -> AlertRow<'_> {
     }
 }
 
+fn posted(change: &PostedChange) -> ChangeRow<'_> {
+    let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "?".to_owned());
+    ChangeRow {
+        at: when(change.at),
+        what: format!("{}: {} -> {}", change.kind.as_str(), side(&change.from), side(&change.to)),
+        by: &change.by,
+        barrier: change.barrier,
+    }
+}
+
 fn plan(plan: &Plan) -> PlanRows {
     PlanRows {
         hash: plan.hash().to_string(),
@@ -305,9 +325,14 @@ fn span(span: Duration) -> String {
 mod tests {
     use super::*;
 
-    /// An incident of the simulated world, as the API tells it, with hostile text wherever text comes from outside.
+    /// An incident of the demo, as its API told it.
+    fn example() -> Incident {
+        serde_json::from_str(include_str!("example.json")).expect("an incident")
+    }
+
+    /// The same, with hostile text wherever text comes from outside.
     fn incident() -> Incident {
-        let mut incident = crate::cli::report::example::incident();
+        let mut incident = example();
         let evil = "<script>alert('x')</script>\"'&<i>";
         for member in incident.members.values_mut() {
             member.alert.labels.insert("alertname".to_owned(), evil.to_owned());
@@ -328,7 +353,7 @@ mod tests {
 
     #[test]
     fn text_from_outside_stays_text() {
-        let page = page(&incident()).expect("a page");
+        let page = page(&incident(), &[]).expect("a page");
         assert!(!page.contains("<script") && !page.contains("<i>"), "{page}");
         assert!(page.matches("&lt;script&gt;").count() >= 10, "it is shown, though");
         assert!(page.contains("default-src 'none'"));
@@ -339,8 +364,8 @@ mod tests {
 
     #[test]
     fn everything_that_the_report_has_is_on_the_page() {
-        let incident = crate::cli::report::example::incident();
-        let page = page(&incident).expect("a page");
+        let incident = example();
+        let page = page(&incident, &[]).expect("a page");
         let hash = incident.plan.as_ref().expect("a plan").hash().to_string();
         for wanted in
             [incident.id.as_str(), "closed: verified", "recent_change", "lets go", &hash, "to roll back", "What happened"]
