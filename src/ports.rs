@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{
     AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup,
-    Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId, Time,
+    Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId, TargetRef, Time,
 };
 
 /// Where the time comes from.
@@ -182,6 +182,19 @@ pub enum Question {
     Policies,
     /// How the service is.
     Status,
+    /// What it remembers.
+    Recall(Recall),
+}
+
+/// What the service remembers, for who judges or asks outside of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// The part of the book that judging these targets needs.
+    Book(Vec<TargetRef>),
+    /// Where this image or release was rolled back from.
+    Bad(String),
+    /// The releases of a target.
+    Revisions(TargetRef),
 }
 
 /// Which incidents.

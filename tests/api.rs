@@ -45,6 +45,9 @@ async fn each_path_asks_for_its_scope() {
     for (method, path, body, scopes) in [
         ("GET", "/api/v1/incidents", &Value::Null, ["read", "operate"].as_slice()),
         ("GET", "/api/v1/status", &Value::Null, &["read", "operate"]),
+        ("GET", "/api/v1/book?target=shop/web", &Value::Null, &["read", "operate"]),
+        ("GET", "/api/v1/bad?what=shop:1", &Value::Null, &["read", "operate"]),
+        ("GET", "/api/v1/revisions?target=shop/web", &Value::Null, &["read", "operate"]),
         ("POST", veto.as_str(), &said, &["operate"]),
         ("POST", "/-/reload", &Value::Null, &["operate"]),
     ] {

@@ -13,7 +13,7 @@ use backout::http::auth::{TokenFiles, Tokens};
 use backout::http::{HttpSettings, Parts, Server};
 use backout::metrics::Metrics;
 use backout::model::Operation;
-use backout::ports::{Control, ControlError, Question};
+use backout::ports::{Control, ControlError, Question, Recall};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use support::StoppedClock;
@@ -95,7 +95,22 @@ impl Control for Engine {
                 });
                 json!({ "pauses": [pause] })
             }
-            Question::Policies | Question::Status => Value::Null,
+            Question::Recall(Recall::Bad(what)) => {
+                let bad = json!({
+                    "target": "deployment/shop/web", "release": format!("v1:{}", "b".repeat(64)), "images": ["shop:2"],
+                    "at": support::now().millis(), "by": ID, "runs": false,
+                });
+                json!({ "what": what, "bad": if what == "shop:2" { vec![bad] } else { Vec::new() } })
+            }
+            Question::Recall(Recall::Revisions(target)) => {
+                let row = json!({
+                    "release": format!("v1:{}", "a".repeat(64)), "images": ["shop:1"], "runs": false,
+                    "live_since": support::now().millis() - 3_600_000, "last_available": support::now().millis(),
+                    "healthy_ms": 3_600_000, "watched": false, "by": "ci", "fit": false, "why": "available for 1h in all",
+                });
+                json!({ "target": target.to_string(), "policy": "shop", "revisions": [row], "now": support::now().to_string() })
+            }
+            Question::Policies | Question::Status | Question::Recall(_) => Value::Null,
         };
         Box::pin(std::future::ready(self.answer(value)))
     }

@@ -14,6 +14,8 @@ use crate::outgoing::{Answer, Clients, Endpoint, EndpointSettings, Question, Una
 
 /// The engine answers within 10 s, or says that it cannot; the answer needs its way, too.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// Where the service is unless told otherwise.
+pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:9095";
 /// No answer of the API is larger.
 const MOST_BYTES: usize = 64 << 20;
 
@@ -22,7 +24,7 @@ const MOST_BYTES: usize = 64 << 20;
 #[command(next_help_heading = "The service")]
 pub struct Remote {
     /// The service's address
-    #[arg(long, env = "BACKOUT_URL", value_name = "URL", default_value = "http://127.0.0.1:9095")]
+    #[arg(long, env = "BACKOUT_URL", value_name = "URL", default_value = DEFAULT_URL)]
     pub url: String,
     /// A file with a bearer token, one line; on loopback, reading needs none
     #[arg(long, env = "BACKOUT_TOKEN_FILE", value_name = "FILE")]

@@ -15,6 +15,7 @@ pub mod ledger;
 mod life;
 pub mod limits;
 mod locate;
+pub mod memory;
 pub mod observation;
 pub mod operate;
 mod plan;

@@ -7,10 +7,11 @@ mod handle;
 mod lookout;
 mod recover;
 mod run;
+mod spans;
 mod view;
 
 pub use dispatch::Hands;
 pub use handle::{EngineHandle, PolicySource};
 pub use lookout::Lookout;
-pub use recover::RecoverError;
+pub use recover::{RecoverError, remembered};
 pub use run::{Engine, EngineSettings};

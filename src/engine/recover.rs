@@ -43,6 +43,14 @@ pub(super) struct Recovered {
     pub(super) receipts: Vec<(u64, Time, bytes::Bytes)>,
 }
 
+/// The book that a journal gives, and its last row: for who only looks.
+///
+/// # Errors
+/// When it cannot be read, or not be understood.
+pub async fn remembered(store: &dyn Store) -> Result<(Book, u64), RecoverError> {
+    recover(store).await.map(|Recovered { book, seq, .. }| (book, seq))
+}
+
 /// Folds the journal.
 ///
 /// # Errors

@@ -284,6 +284,7 @@ impl Engine {
             Command::Operate(operation, answer) => self.operate(operation, answer, batch),
             Command::Loaded(read, answer) => self.loaded(read, answer, batch),
         }
+                    limits: &self.settings.limits,
     }
 
     fn operate(

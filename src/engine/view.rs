@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use crate::decide::book::Book;
 use crate::decide::incident::Incident;
+use crate::decide::limits::Limits;
+use crate::decide::memory::{self, Memory};
 use crate::decide::report;
 use crate::model::Time;
 use crate::policy::types::Policies;
-use crate::ports::{ControlError, IncidentFilter, Question, ReportFormat};
+use crate::ports::{ControlError, IncidentFilter, Question, Recall, ReportFormat};
 
 /// What questions are answered from.
 pub(super) struct View<'a> {
@@ -16,6 +18,7 @@ pub(super) struct View<'a> {
     /// What was wrong with the last reload, if it failed.
     pub(super) refused: Option<&'a str>,
     pub(super) cluster: Option<&'a str>,
+    pub(super) limits: &'a Limits,
     pub(super) now: Time,
 }
 
@@ -33,6 +36,7 @@ impl View<'_> {
                 Ok(json!({ "pauses": pauses }))
             }
             Question::Policies => Ok(self.policies()),
+            Question::Recall(recall) => self.recall(recall),
             Question::Status => Ok(json!({
                 "version": env!("CARGO_PKG_VERSION"),
                 "now": self.now.to_string(),
@@ -63,6 +67,27 @@ impl View<'_> {
         let total = chosen.len();
         let rows: Vec<Value> = chosen.into_iter().take(limit).map(row).collect();
         json!({ "incidents": rows, "total": total, "now": self.now.to_string() })
+    }
+
+    fn recall(&self, recall: &Recall) -> Result<Value, ControlError> {
+        let now = self.now.to_string();
+        match recall {
+            Recall::Book(targets) => {
+                let (book, cut) = memory::excerpt(self.book, &targets.iter().cloned().collect());
+                let cluster = self.cluster.map(str::to_owned);
+                let memory = Memory { book, at: self.now, limits: *self.limits, cluster, cut };
+                serde_json::to_value(memory).map_err(|error| ControlError::Unavailable(format!("defect: {error}")))
+            }
+            Recall::Bad(what) => Ok(json!({ "what": what, "bad": memory::known_bad(self.book, what), "now": now })),
+            Recall::Revisions(target) => {
+                let policy = self.policies.policies.iter().find(|policy| policy.targets.iter().any(|t| t.covers(target)));
+                let numbers = policy.and_then(|policy| policy.brakes.fit_target.on()).copied().unwrap_or_default();
+                let none = || ControlError::NotFound(format!("nothing is remembered of `{target}`"));
+                let rows = memory::revisions(self.book, target, &numbers, self.now).ok_or_else(none)?;
+                let policy = policy.map(|policy| policy.name.as_str());
+                Ok(json!({ "target": target.to_string(), "policy": policy, "revisions": rows, "now": now }))
+            }
+        }
     }
 
     fn policies(&self) -> Value {

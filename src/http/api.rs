@@ -31,11 +31,12 @@ const INCIDENTS_LIMIT: usize = 1000;
 /// What people write is shown to people: long enough for a reason, too short for a flood.
 const TEXT_LIMIT_BYTES: usize = 2000;
 
-type Answer = Result<Response, ApiError>;
-type App = State<Arc<Shared>>;
+pub(super) type Answer = Result<Response, ApiError>;
+pub(super) type App = State<Arc<Shared>>;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
+        .merge(super::book::router())
         .route("/incidents", get(incidents))
         .route("/incidents/{id}", get(incident))
         .route("/incidents/{id}/report", get(report))
@@ -222,7 +223,7 @@ async fn resume(
     operate(&shared, Operation::Resume { pause, by: text("by", by)? }).await
 }
 
-async fn ask(shared: &Shared, question: Question) -> Answer {
+pub(super) async fn ask(shared: &Shared, question: Question) -> Answer {
     Ok(json(&shared.control.query(question).await?))
 }
 
@@ -234,7 +235,7 @@ fn json(value: &Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
-fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
+pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
     query.map(|Query(query)| query).map_err(|rejection| ApiError::invalid(rejection.body_text()))
 }
 

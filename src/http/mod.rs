@@ -4,6 +4,7 @@ mod admin;
 mod api;
 pub mod auth;
 mod body;
+mod book;
 mod error;
 mod server;
 mod webhook;

@@ -2,6 +2,7 @@
 //! is imported, and nothing here decides.
 
 mod folder;
+mod look;
 mod open;
 mod reader;
 mod sqlite;
@@ -10,5 +11,6 @@ mod tests;
 mod wal;
 mod writer;
 
+pub use look::{JournalLook, Soundness};
 pub use open::OpenError;
 pub use sqlite::{SqliteOptions, SqliteStats, SqliteStore};

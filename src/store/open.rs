@@ -15,7 +15,7 @@ use super::wal;
 pub(super) const FORMAT: (u32, u32) = (1, 0);
 /// `bkot`: tells our files from other programs' in `file` and here.
 const APPLICATION_ID: i64 = 0x626b_6f74;
-const PAGE_SIZE: usize = 4096;
+pub(super) const PAGE_SIZE: usize = 4096;
 const TABLES: [&str; 4] = ["journal", "meta", "snapshots", "templates"];
 
 const SCHEMA: &str = "
@@ -188,7 +188,7 @@ fn create(path: &Path) -> Result<String, OpenError> {
 }
 
 /// Before SQLite: an empty file would be a new database to it, and page size and magic are ours.
-fn check_header(path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
     let mut header = Vec::with_capacity(100);
     File::open(path).and_then(|file| file.take(100).read_to_end(&mut header)).map_err(io_error("read", path))?;
     let damaged = |what: &str| Err(OpenError::Damaged { path: path.to_owned(), what: what.to_owned() });
@@ -206,6 +206,14 @@ fn check_header(path: &Path) -> Result<(), OpenError> {
 
 /// Version first, since a newer format may look damaged; then everything else.
 fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    check_format(connection, path)?;
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| refused(path, &error))?;
+    if verdict == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), what: verdict.replace('\n', " ") }) }
+}
+
+/// That this program can read it.
+pub(super) fn check_format(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let because = |error: rusqlite::Error| refused(path, &error);
     let mut statement = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").map_err(because)?;
     let tables: Vec<String> =
@@ -227,11 +235,10 @@ fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     if let Some(name) = TABLES.iter().find(|name| !has(name)) {
         return Err(damaged(format!("its table `{name}` is missing")));
     }
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(because)?;
-    if verdict == "ok" { Ok(()) } else { Err(damaged(verdict.replace('\n', " "))) }
+    Ok(())
 }
 
-fn meta(connection: &Connection, path: &Path, key: &str) -> Result<String, OpenError> {
+pub(super) fn meta(connection: &Connection, path: &Path, key: &str) -> Result<String, OpenError> {
     connection
         .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
         .optional()
@@ -245,7 +252,7 @@ fn note_version(connection: &Connection) {
     connection.execute("UPDATE meta SET value = ?1 WHERE key = 'opened_by' AND value <> ?1", [version]).ok();
 }
 
-fn refused(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn refused(path: &Path, error: &rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, what: error.to_string() },

@@ -39,50 +39,53 @@ impl Reader {
     pub(super) fn run(self) {
         while let Ok(question) = self.questions.recv() {
             match question {
-                Read::LatestSnapshot { reply } => drop(reply.send(self.latest_snapshot())),
-                Read::After { seq, limit, reply } => drop(reply.send(self.after(seq, limit))),
-                Read::Template { digest, reply } => drop(reply.send(self.template(&digest))),
+                Read::LatestSnapshot { reply } => drop(reply.send(latest_snapshot(&self.connection))),
+                Read::After { seq, limit, reply } => drop(reply.send(after(&self.connection, seq, limit))),
+                Read::Template { digest, reply } => drop(reply.send(template(&self.connection, &digest))),
             }
         }
     }
+}
 
-    fn latest_snapshot(&self) -> Result<Option<(u64, Bytes)>, StoreError> {
-        let sql = "SELECT through, body FROM snapshots ORDER BY through DESC LIMIT 1";
-        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let found = statement.query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)));
-        Ok(found.optional().map_err(failed)?.map(|(through, body)| (through.unsigned_abs(), body.into())))
-    }
+/// The newest snapshot.
+pub(super) fn latest_snapshot(connection: &Connection) -> Result<Option<(u64, Bytes)>, StoreError> {
+    let sql = "SELECT through, body FROM snapshots ORDER BY through DESC LIMIT 1";
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    let found = statement.query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)));
+    Ok(found.optional().map_err(failed)?.map(|(through, body)| (through.unsigned_abs(), body.into())))
+}
 
-    fn after(&self, seq: u64, limit: usize) -> Result<Vec<Row>, StoreError> {
-        let sql = "SELECT seq, kind, at, body FROM journal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let (seq, limit) = (i64::try_from(seq).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
-        let mut found = statement.query(params![seq, limit]).map_err(failed)?;
-        let (mut rows, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = found.next().map_err(failed)? {
-            let seq = row.get::<_, i64>(0).map_err(failed)?.unsigned_abs();
-            let kind = match row.get(1).map_err(failed)? {
-                KIND_RECEIPT => RowKind::Receipt,
-                KIND_STEP => RowKind::Step,
-                other => return Err(StoreError::Failed(format!("row {seq} is of the unknown kind {other}"))),
-            };
-            let at = Time::from_millis(row.get(2).map_err(failed)?);
-            let body = Bytes::from(row.get::<_, Vec<u8>>(3).map_err(failed)?);
-            bytes += body.len();
-            rows.push(Row { seq, kind, at, body });
-            if bytes >= ANSWER_BYTES {
-                break;
-            }
+/// Rows after a number.
+pub(super) fn after(connection: &Connection, seq: u64, limit: usize) -> Result<Vec<Row>, StoreError> {
+    let sql = "SELECT seq, kind, at, body FROM journal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    let (seq, limit) = (i64::try_from(seq).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+    let mut found = statement.query(params![seq, limit]).map_err(failed)?;
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next().map_err(failed)? {
+        let seq = row.get::<_, i64>(0).map_err(failed)?.unsigned_abs();
+        let kind = match row.get(1).map_err(failed)? {
+            KIND_RECEIPT => RowKind::Receipt,
+            KIND_STEP => RowKind::Step,
+            other => return Err(StoreError::Failed(format!("row {seq} is of the unknown kind {other}"))),
+        };
+        let at = Time::from_millis(row.get(2).map_err(failed)?);
+        let body = Bytes::from(row.get::<_, Vec<u8>>(3).map_err(failed)?);
+        bytes += body.len();
+        rows.push(Row { seq, kind, at, body });
+        if bytes >= ANSWER_BYTES {
+            break;
         }
-        Ok(rows)
     }
+    Ok(rows)
+}
 
-    fn template(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
-        let sql = "SELECT body FROM templates WHERE digest = ?1";
-        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let found = statement.query_row([&digest.0], |row| row.get::<_, Vec<u8>>(0)).optional();
-        Ok(found.map_err(failed)?.map(Bytes::from))
-    }
+/// A template by its digest.
+pub(super) fn template(connection: &Connection, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+    let sql = "SELECT body FROM templates WHERE digest = ?1";
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    let found = statement.query_row([&digest.0], |row| row.get::<_, Vec<u8>>(0)).optional();
+    Ok(found.map_err(failed)?.map(Bytes::from))
 }
 
 /// What a caller is told of an SQLite error.

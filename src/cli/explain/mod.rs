@@ -8,17 +8,20 @@ mod show;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
 
 use super::exit::{Exit, Failure};
+use super::memory::MemoryArgs;
 use super::output::{self, Output};
 use crate::clock::SystemClock;
 use crate::cluster;
+use crate::decide::memory::Memory;
 use crate::engine::Hands;
-use crate::model::{Fingerprint, Notification};
+use crate::model::{Fingerprint, Notification, TargetRef};
 use crate::observe::{AlertmanagerClient, ClusterReader, HttpProbeClient, PrometheusClient, PrometheusLimits};
 use crate::outgoing::{Clients, EndpointSettings};
 use crate::policy::diagnostic::to_text;
@@ -54,6 +57,12 @@ pub struct ExplainArgs {
     /// The cluster's name, as in the label `cluster`; without it nothing would act
     #[arg(long, env = "BACKOUT_CLUSTER_NAME", value_name = "NAME")]
     pub cluster_name: Option<String>,
+    /// Judge as a service that was started this moment, whatever another one remembers
+    #[arg(long, conflicts_with = "data")]
+    pub without_memory: bool,
+    /// Who is asked what is remembered.
+    #[command(flatten)]
+    pub memory: MemoryArgs,
 }
 
 /// Explains.
@@ -72,9 +81,20 @@ pub(super) async fn run(args: &ExplainArgs, output: Output) -> Result<Exit, Fail
         return Err(Failure::new(Exit::Negative, message));
     }
     let hands = hands(args, &notification, clock).await?;
-    let explained = brain::explain(&policies, args.cluster_name.as_deref(), &hands, notification).await;
-    let explained = explained.map_err(|why| Failure::internal(format!("defect: {why}")))?;
-    let missing = missing(args);
+    let defect = |why: String| Failure::internal(format!("defect: {why}"));
+    let targets = brain::targets(&policies, args.cluster_name.as_deref(), &hands, notification.clone()).await.map_err(defect)?;
+    let recalled = recall(args, &targets).await?;
+    let mut missing = missing(args, recalled.is_ok());
+    let memory = recalled.map_err(|why| missing.insert(0, why)).ok();
+    if let Some(memory) = &memory {
+        missing.extend(differences(args, memory, &policies));
+    }
+    let cluster = args.cluster_name.clone().or_else(|| memory.as_ref().and_then(|memory| memory.cluster.clone()));
+    let explained =
+        brain::explain(&policies, cluster.as_deref(), &hands, notification, memory.as_ref().map(|memory| (memory, &targets)))
+            .await;
+    let mut explained = explained.map_err(defect)?;
+    explained.memory = memory.map(|memory| (args.memory.source(), memory.at));
     if output.is_json() {
         output.print_json(&show::json(&explained, &policies, &missing))?;
     } else {
@@ -125,13 +145,53 @@ async fn hands(args: &ExplainArgs, notification: &Notification, clock: Arc<dyn C
     Ok(Hands { cluster, prometheus, alertmanagers, probe, notifier: Arc::new(hands::Nobody), clock })
 }
 
+/// What is remembered of the alert's targets; else why nothing is.
+async fn recall(args: &ExplainArgs, targets: &BTreeSet<TargetRef>) -> Result<Result<Memory, String>, Failure> {
+    let nothing = "nothing is remembered: history is only what the cluster tells now, so that `quiet_start` and health that was \
+                   watched may hold here and not in a service that has been running";
+    if args.without_memory {
+        return Ok(Err(format!("{nothing} (--without-memory)")));
+    }
+    if targets.is_empty() {
+        return Ok(Err(format!("{nothing} (no target was found to ask about)")));
+    }
+    let source = args.memory.source();
+    match args.memory.recall(targets).await {
+        Ok(memory) => Ok(match (&memory.cluster, &args.cluster_name) {
+            (Some(theirs), Some(ours)) if theirs != ours => {
+                Err(format!("{nothing} ({source} looks after the cluster `{theirs}`, not `{ours}`)"))
+            }
+            _ => Ok(memory),
+        }),
+        Err(failure) if args.memory.is_named() => Err(failure),
+        // Nobody said that a service runs there.
+        Err(failure) => Ok(Err(format!("{nothing} ({}; name a service with --url, or a journal with --data)", failure.message))),
+    }
+}
+
+/// In what the service that remembers may judge otherwise than this explanation.
+fn differences(args: &ExplainArgs, memory: &Memory, policies: &Policies) -> Vec<String> {
+    let mut found = Vec::new();
+    if memory.book.policies != policies.hash {
+        let of = |hash: &str| hash.get(..12).unwrap_or("none").to_owned();
+        let (theirs, ours) = (of(&memory.book.policies), of(&policies.hash));
+        found.push(format!("the service decides by other policies ({theirs}) than those given here ({ours})"));
+    }
+    if memory.cut {
+        found.push(
+            "there are too many targets or incidents: what is remembered of the ones that changed long ago was left out"
+                .to_owned(),
+        );
+    }
+    if args.memory.data.is_some() {
+        found.push("the service's `timing` settings, which a journal does not hold: their defaults are used".to_owned());
+    }
+    found
+}
+
 /// What this explanation could not know, and the service might.
-fn missing(args: &ExplainArgs) -> Vec<String> {
-    let mut missing = vec![
-        "nothing is remembered: history is only what the cluster tells now, so that `quiet_start` and health that was watched \
-         may hold here and not in a service that has been running"
-            .to_owned(),
-    ];
+fn missing(args: &ExplainArgs, remembers: bool) -> Vec<String> {
+    let mut missing = Vec::new();
     let mut note = |absent: bool, text: &str| {
         if absent {
             missing.push(text.to_owned());
@@ -140,7 +200,8 @@ fn missing(args: &ExplainArgs) -> Vec<String> {
     note(args.kubeconfig.is_none(), "no cluster (--kubeconfig): no target can be found");
     note(args.prometheus.is_empty(), "no Prometheus (--prometheus): facts and the onset are unknown");
     note(args.alertmanager.is_empty(), "no Alertmanager (--alertmanager): the alert is taken to fire, and not to be silenced");
-    note(args.cluster_name.is_none(), "no cluster name (--cluster-name): every verdict is as in shadow");
+    let named = args.cluster_name.is_some() || (remembers && args.memory.data.is_none());
+    note(!named, "no cluster name (--cluster-name): every verdict is as in shadow");
     missing
 }
 

@@ -34,12 +34,14 @@ pub(super) fn json(explained: &Explained, policies: &Policies, missing: &[String
             "mode": decision.map(|decision| decision.mode),
             "summary": decision.map_or_else(|| incident.page.as_ref().map(|page| page.text.as_str()), |d| Some(&d.summary)),
             "plan": incident.plan.as_ref().map(Plan::hash),
+            "was": explained.known.get(&incident.id),
             "incident": report::json(incident)["incident"],
         })
     });
     json!({
         "now": explained.now.to_string(),
         "policies": { "hash": policies.hash, "commit": policies.commit },
+        "memory": explained.memory.as_ref().map(|(from, at)| json!({ "from": from, "at": at.to_string() })),
         "alerts": alerts.collect::<Vec<_>>(),
         "verdicts": verdicts.collect::<Vec<_>>(),
         "missing": missing,
@@ -59,7 +61,14 @@ pub(super) fn write(explained: &Explained, missing: &[String], text: &mut Text) 
             text.gap();
         }
     }
-    explained.incidents.iter().for_each(|incident| write_incident(incident, explained.now, text));
+    if let Some((from, at)) = &explained.memory {
+        text.styled(Style::Bold, "remembered");
+        text.line(format_args!(" by {from}, as of {at} ({} ago)", span(explained.now.since(*at))));
+    }
+    explained.incidents.iter().for_each(|incident| write_incident(incident, explained, text));
+    if missing.is_empty() {
+        return;
+    }
     text.gap();
     text.heading(Style::Bold, "not known here");
     missing.iter().for_each(|words| text.line(format_args!("  - {words}")));
@@ -81,20 +90,26 @@ fn word(heard: Heard) -> &'static str {
 fn not_news(heard: Heard) -> Option<&'static str> {
     match heard {
         Heard::News | Heard::Stale => None,
-        Heard::Duplicate => Some("it is in the list twice, or resolved twice"),
+        Heard::Duplicate => {
+            Some("an incident has it already (what would be decided of that one now, follows), or it is in the list twice")
+        }
         Heard::Unmatched => Some("no policy is about it, or it is resolved: it would be counted, and nothing else"),
         Heard::Foreign => Some("its label `cluster` names another cluster: it would be counted, and nothing else"),
         Heard::Own => Some("it is a page of backout itself: it would be dropped"),
     }
 }
 
-fn write_incident(incident: &Incident, now: Time, text: &mut Text) {
+fn write_incident(incident: &Incident, explained: &Explained, text: &mut Text) {
+    let now = explained.now;
     let target = incident.target.as_ref().map_or_else(|| "no target".to_owned(), ToString::to_string);
     text.gap();
     text.styled(Style::Bold, &format!("policy {} on {target}", incident.policy));
     match &incident.lane {
         Lane::Live => text.gap(),
         Lane::Shadow(_) => text.line(format_args!(" (in shadow: decides beside the others)")),
+    }
+    if let Some(state) = explained.known.get(&incident.id) {
+        text.line(format_args!("  incident {} is open and `{state}`; decided anew, now:", incident.id));
     }
     let Some(decision) = &incident.decision else {
         let page = incident.page.as_ref();
@@ -117,7 +132,7 @@ fn write_incident(incident: &Incident, now: Time, text: &mut Text) {
         text.heading(Style::Bold, "brakes");
         decision.brakes.iter().for_each(|judgement| write_brake(judgement, now, text));
         let holding: Vec<Brake> = decision.brakes.iter().filter(|j| j.holds()).map(|j| j.brake).collect();
-        if holding == [Brake::QuietStart] {
+        if holding == [Brake::QuietStart] && explained.memory.is_none() {
             let words = "  only `quiet_start` holds, because explain remembers nothing: a service that has been watching since \
                          before the onset decides by the rest";
             text.heading(Style::Yellow, words);

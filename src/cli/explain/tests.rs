@@ -11,14 +11,18 @@ use futures_util::future::{BoxFuture, ready};
 use super::brain::{self, Explained};
 use super::{hands, show};
 use crate::cli::output::{Format, Output};
+use crate::decide::book::Book;
 use crate::decide::decision::Grip;
 use crate::decide::effect::Heard;
 use crate::decide::incident::{Lane, Phase};
+use crate::decide::limits::Limits;
+use crate::decide::memory::Memory;
 use crate::engine::Hands;
+use crate::journal::record::{Record, Stamped};
 use crate::model::{
     Alert, Applied, Brake, Delivery, Digest, Evidence, Fact, Guard, HttpCheck, HttpResult, IncidentId, Lookup, Message,
     Notification, Number, Onset, Outcome, Owner, Plan, PreflightReport, Reason, ReplicaSetSeen, Replicas, Resolution,
-    RolloutStatus, Source, Strategy, TailSource, TargetId, TargetRef, Time, Workload,
+    RolloutStatus, Source, Strategy, TailSource, TargetId, TargetRef, Time, WatchEvent, Workload,
 };
 use crate::policy::types::Policies;
 use crate::policy::{SourceFile, load};
@@ -172,6 +176,16 @@ const SHOP: [(&str, &str); 4] =
     [("alertname", "HighErrorRate"), ("namespace", "shop"), ("deployment", "web"), ("severity", "critical")];
 
 async fn explain(world: &Arc<World>, policies: &Policies, with_cluster: bool, notification: Notification) -> Explained {
+    explain_with(world, policies, with_cluster, notification, None).await
+}
+
+async fn explain_with(
+    world: &Arc<World>,
+    policies: &Policies,
+    with_cluster: bool,
+    notification: Notification,
+    memory: Option<&Memory>,
+) -> Explained {
     let clock: Arc<dyn Clock> = Arc::new(Stopped);
     let hands = Hands {
         cluster: with_cluster.then(|| Arc::clone(world) as Arc<dyn Cluster>),
@@ -181,7 +195,79 @@ async fn explain(world: &Arc<World>, policies: &Policies, with_cluster: bool, no
         notifier: world.clone(),
         clock,
     };
-    brain::explain(policies, Some("prod"), &hands, notification).await.expect("no defect")
+    let targets = brain::targets(policies, Some("prod"), &hands, notification.clone()).await.expect("no defect");
+    let memory = memory.map(|memory| (memory, &targets));
+    brain::explain(policies, Some("prod"), &hands, notification, memory).await.expect("no defect")
+}
+
+/// What a service remembers that watched the target for a day, and never slept.
+fn memory() -> Memory {
+    let mut book = Book::default();
+    let mut fold = |at: Time, record: Record| book.fold(&Stamped { at, record }).expect("it fits");
+    fold(NOW - 1000 * MINUTE, Record::Started { program: "test".to_owned() });
+    let event = |release: &str, since: u32, available: bool| WatchEvent {
+        target: workload().id,
+        release: digest(release),
+        images: vec![format!("web:{release}")],
+        replica_set: Some(format!("web-{release}")),
+        first_write: NOW - since * MINUTE,
+        by: Some("ci".to_owned()),
+        by_us: false,
+        available,
+        relearned: false,
+        landed_at: None,
+        gone: false,
+    };
+    for minute in (0..1000).rev() {
+        let watched = match minute {
+            999 => Record::Watched { event: Box::new(event("a", 1000, true)) },
+            30 => Record::Watched { event: Box::new(event("b", 30, false)) },
+            29 => Record::Watched { event: Box::new(event("b", 30, true)) },
+            _ => Record::Alive,
+        };
+        fold(NOW - minute * MINUTE, watched);
+    }
+    Memory { book, at: NOW, limits: Limits::default(), cluster: Some("prod".to_owned()), cut: false }
+}
+
+#[tokio::test]
+async fn with_what_a_service_remembers_no_brake_holds() {
+    let (world, policies) = (Arc::new(World::default()), policies(POLICIES));
+    let memory = memory();
+    let explained = explain_with(&world, &policies, true, alert(&SHOP), Some(&memory)).await;
+    let shadow = &explained.incidents[1];
+    let decision = shadow.decision.as_ref().expect("a decision");
+    assert_eq!((decision.outcome, decision.reason), (Outcome::Rollback, Reason::Rule), "{:#?}", decision.brakes);
+    assert!(decision.brakes.iter().all(|judgement| !judgement.holds()), "{:#?}", decision.brakes);
+    assert!(explained.known.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_open_on_the_target_is_decided_anew_and_nothing_else_moves() {
+    let (world, policies) = (Arc::new(World::default()), policies(POLICIES));
+    let mut memory = memory();
+    // What an explanation came to stands for what the service has open; beside it, something on another target that is due.
+    let first = explain_with(&world, &policies, true, alert(&SHOP), Some(&memory)).await;
+    for incident in &first.incidents {
+        memory.book.incidents.insert(incident.id.clone(), incident.clone());
+    }
+    let mut other = first.incidents[0].clone();
+    other.id = IncidentId("i000000000000".to_owned());
+    other.target = other.target.map(|target| TargetId { at: TargetRef::deployment("shop", "other").expect("a name"), ..target });
+    other.phase = Phase::Deciding { since: NOW - 9 * MINUTE };
+    memory.book.incidents.insert(other.id.clone(), other.clone());
+
+    let again = explain_with(&world, &policies, true, alert(&SHOP), Some(&memory)).await;
+    let ids = |explained: &Explained| explained.incidents.iter().map(|incident| incident.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&again), ids(&first), "the very incidents");
+    assert_eq!(again.known.values().copied().collect::<std::collections::BTreeSet<_>>(), ["approval", "shadowed"].into());
+    for (before, after) in first.incidents.iter().zip(&again.incidents) {
+        let plan = |incident: &crate::decide::incident::Incident| incident.plan.as_ref().map(Plan::hash);
+        assert_eq!((plan(before), &before.phase), (plan(after), &after.phase));
+    }
+    let mut text = Output::new(Format::Text).text();
+    show::write(&again, &[], &mut text);
+    assert!(text.as_str().contains("is open and `shadowed`; decided anew, now:"), "{}", text.as_str());
 }
 
 const POLICIES: &str = r#"

@@ -1,0 +1,332 @@
+//! What is remembered, for who asks from outside: the part of the book that an explanation needs, what was rolled back from, the
+//! releases of a target. Changes nothing, and judges nothing: what `fit` says is what the ledger alone can tell.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::book::{Book, History, Release};
+use super::incident::Incident;
+use super::limits::Limits;
+use crate::model::{Digest, TargetRef, Time};
+use crate::policy::duration;
+use crate::policy::types::FitTarget;
+
+/// Targets besides those asked for that an excerpt tells of, the ones that changed last first.
+const OTHERS: usize = 2_000;
+/// Open incidents on other targets that an excerpt tells of, the newest first.
+const INCIDENTS: usize = 2_000;
+/// The fewest hex digits of a release's digest that name it.
+const LEAST_DIGEST: usize = 12;
+
+/// What an explanation outside of the service judges with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The part of the book.
+    pub book: Book,
+    /// As of when.
+    pub at: Time,
+    /// The times in force.
+    pub limits: Limits,
+    /// The cluster's name, where the settings give one.
+    pub cluster: Option<String>,
+    /// Whether parts about other targets were left out because there are too many.
+    pub cut: bool,
+}
+
+/// The part of the book that judging these targets needs: all that is known of them, and of the others what brakes compare with.
+/// Nothing of it is evidence, a log, or an alert that is not of an incident. `true`: too much was there for all of it.
+pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
+    let names: BTreeSet<String> = targets.iter().map(ToString::to_string).collect();
+    let mut others: Vec<(&String, &History)> = book.targets.iter().filter(|(name, _)| !names.contains(*name)).collect();
+    let changed = |history: &History| history.releases.last().map(|release| release.live_since);
+    others.sort_by_key(|(name, history)| (std::cmp::Reverse(changed(history)), *name));
+    let is_asked = |incident: &Incident| incident.target.as_ref().is_some_and(|target| targets.contains(&target.at));
+    let mut beside: Vec<&Incident> = book.open().filter(|incident| !is_asked(incident)).collect();
+    beside.sort_by_key(|incident| (std::cmp::Reverse(incident.opened_at), incident.id.clone()));
+    let cut = others.len() > OTHERS || beside.len() > INCIDENTS;
+
+    let asked = book.targets.iter().filter(|(name, _)| names.contains(*name)).map(|(name, all)| (name.clone(), all.clone()));
+    let known = asked.chain(others.into_iter().take(OTHERS).map(|(name, history)| (name.clone(), outline(history))));
+    let own = book.incidents.values().filter(|incident| is_asked(incident));
+    let incidents = own
+        .map(|incident| Incident { evidence: None, ..incident.clone() })
+        .chain(beside.into_iter().take(INCIDENTS).map(bare))
+        .map(|incident| (incident.id.clone(), incident));
+    let excerpt = Book {
+        incidents: incidents.collect(),
+        pending: Default::default(),
+        seen: Default::default(),
+        targets: known.collect(),
+        pauses: book.pauses.clone(),
+        gaps: book.gaps.clone(),
+        alive_at: book.alive_at,
+        consumed_through: 0,
+        consumed: BTreeSet::new(),
+        policies: book.policies.clone(),
+        forgot_at: book.forgot_at,
+        next: book.next,
+    };
+    (excerpt, cut)
+}
+
+/// Of another target: what runs, and what was rolled back.
+fn outline(history: &History) -> History {
+    let last = history.releases.last().cloned();
+    History { releases: last.into_iter().collect(), damping: Default::default(), ..history.clone() }
+}
+
+/// Of an incident on another target: that it is there, and its alerts.
+fn bare(incident: &Incident) -> Incident {
+    Incident { evidence: None, decision: None, plan: None, preflight: None, notes: Vec::new(), ..incident.clone() }
+}
+
+/// A release that was rolled back from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownBad {
+    /// Of which target.
+    pub target: String,
+    /// The release.
+    pub release: Digest,
+    /// Its images.
+    pub images: Vec<String>,
+    /// When it was rolled back from.
+    pub at: Time,
+    /// By which incident, or by whom.
+    pub by: String,
+    /// Whether it runs there now.
+    pub runs: bool,
+}
+
+/// Where this was rolled back from: an image as it stands in a template, an image's digest (`sha256:…`), or a release's digest
+/// (its first 12 hex digits or more). An image that a release which is not known bad runs there as well is not to blame.
+pub fn known_bad(book: &Book, what: &str) -> Vec<KnownBad> {
+    let mut found = Vec::new();
+    for (target, history) in &book.targets {
+        let current = history.releases.last().map(|release| &release.digest);
+        for release in &history.releases {
+            let Some((at, by)) = &release.bad else { continue };
+            let innocent = |other: &Release| other.bad.is_none() && other.last_available.is_some() && runs(other, what);
+            if is_named(&release.digest, what) || (runs(release, what) && !history.releases.iter().any(innocent)) {
+                found.push(KnownBad {
+                    target: target.clone(),
+                    release: release.digest.clone(),
+                    images: release.images.clone(),
+                    at: *at,
+                    by: by.clone(),
+                    runs: current == Some(&release.digest),
+                });
+            }
+        }
+    }
+    found.sort_by_key(|bad| std::cmp::Reverse(bad.at));
+    found
+}
+
+fn is_named(digest: &Digest, what: &str) -> bool {
+    let hex = digest.0.rsplit(':').next().unwrap_or_default();
+    digest.0 == what || (what.len() >= LEAST_DIGEST && hex.starts_with(what))
+}
+
+/// Whether a release runs this image. A digest says which image for certain; a name says it as far as names do.
+fn runs(release: &Release, what: &str) -> bool {
+    match what.rfind("sha256:").map(|at| &what[at..]) {
+        Some(digest) => release.images.iter().chain(release.image_digests.values()).any(|known| known.ends_with(digest)),
+        None => release.images.iter().any(|image| image == what),
+    }
+}
+
+/// A release of a target, with what the ledger says of going back to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    /// What identifies it.
+    pub release: Digest,
+    /// Its images.
+    pub images: Vec<String>,
+    /// Whether it runs now.
+    pub runs: bool,
+    /// Since when it was the target's release, the last time.
+    pub live_since: Time,
+    /// When it was last fully available.
+    pub last_available: Option<Time>,
+    /// How long it was fully available in all, in milliseconds.
+    pub healthy_ms: u64,
+    /// Whether that was watched, or only re-learned from the cluster.
+    pub watched: bool,
+    /// Who put it there.
+    pub by: Option<String>,
+    /// Whether the ledger lets a rollback go to it.
+    pub fit: bool,
+    /// Why, or why not.
+    pub why: String,
+}
+
+/// The releases of a target that are remembered, the one that runs first. `None`: nothing is remembered of it.
+pub fn revisions(book: &Book, target: &TargetRef, numbers: &FitTarget, now: Time) -> Option<Vec<Revision>> {
+    let history = book.targets.get(&target.to_string())?;
+    let (current, others) = history.releases.split_last()?;
+    let usable = |release: &&Release| release.bad.is_none() && release.last_available.is_some();
+    let candidate = others.iter().filter(usable).max_by_key(|release| (release.last_available, release.live_since));
+    let mut rows = vec![revision(current, now, (true, Err("it runs now".to_owned())))];
+    let mut others: Vec<&Release> = others.iter().collect();
+    others.sort_by_key(|release| std::cmp::Reverse(release.live_since));
+    for release in others {
+        let fit = match candidate {
+            _ if !usable(&release) => Err(unusable(release)),
+            _ if current.by_us => Err("backout put the release there that runs now: it never goes further back".to_owned()),
+            Some(candidate) if candidate.digest == release.digest => fit(history, release, numbers, now),
+            Some(candidate) => Err(format!("a rollback goes to {} or nowhere", candidate.digest.short())),
+            None => Err(unusable(release)),
+        };
+        rows.push(revision(release, now, (false, fit)));
+    }
+    Some(rows)
+}
+
+fn unusable(release: &Release) -> String {
+    match &release.bad {
+        Some((at, by)) => format!("rolled back from at {at} by {by}"),
+        None => "it was never seen fully available".to_owned(),
+    }
+}
+
+/// What the ledger says of the candidate, by the numbers of `fit_target`.
+fn fit(history: &History, release: &Release, numbers: &FitTarget, now: Time) -> Result<String, String> {
+    let span = duration::format;
+    if release.healthy < numbers.healthy {
+        return Err(format!("available for {} in all; at least {} are required", short(release.healthy), span(numbers.healthy)));
+    }
+    let ago = release.last_available.map_or(Duration::MAX, |at| now.since(at));
+    if ago > numbers.last_live {
+        return Err(format!("last available {} ago; at most {} are allowed", short(ago), span(numbers.last_live)));
+    }
+    let back = history.releases.iter().filter(|other| other.live_since > release.live_since).count();
+    if back > numbers.back as usize {
+        return Err(format!("{back} releases back; at most {} are allowed", numbers.back));
+    }
+    if !release.watched {
+        return Ok("in shadow and approve only: its health was re-learned from the cluster, not watched".to_owned());
+    }
+    Ok("a rollback would go here; the cluster is asked for its template and references before".to_owned())
+}
+
+fn short(span: Duration) -> String {
+    duration::format(Duration::from_secs(span.as_secs()))
+}
+
+fn revision(release: &Release, now: Time, (runs, fit): (bool, Result<String, String>)) -> Revision {
+    Revision {
+        release: release.digest.clone(),
+        images: release.images.clone(),
+        runs,
+        live_since: release.live_since,
+        last_available: release.last_available,
+        healthy_ms: u64::try_from(release.healthy_for(now).as_millis()).unwrap_or(u64::MAX),
+        watched: release.watched,
+        by: release.by.clone(),
+        fit: fit.is_ok(),
+        why: fit.unwrap_or_else(|why| why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::ledger;
+    use crate::model::{TargetId, WatchEvent};
+
+    fn at(minute: i64) -> Time {
+        Time::from_millis(1_700_000_000_000 + minute * 60_000)
+    }
+
+    fn event(name: &str, release: &str, minute: i64) -> WatchEvent {
+        WatchEvent {
+            target: TargetId { at: TargetRef::deployment("shop", name).expect("a name"), uid: format!("u-{name}") },
+            release: Digest(format!("v1:{}", release.repeat(64))),
+            images: vec![format!("shop:{release}"), "sidecar:1".to_owned()],
+            replica_set: None,
+            first_write: at(minute),
+            by: Some("ci".to_owned()),
+            by_us: false,
+            available: true,
+            relearned: false,
+            landed_at: None,
+            gone: false,
+        }
+    }
+
+    /// `web` ran a, b and c; b was rolled back from. `cart` runs d.
+    fn book() -> Book {
+        let mut book = Book::default();
+        let web = book.targets.entry("deployment/shop/web".to_owned()).or_default();
+        for (release, minute) in [("a", 0), ("b", 60), ("c", 70)] {
+            ledger::watched(web, &event("web", release, minute), at(minute));
+        }
+        let bad = Digest(format!("v1:{}", "b".repeat(64)));
+        ledger::mark_bad(web, &bad, "i0123456789ab", at(70));
+        let cart = book.targets.entry("deployment/shop/cart".to_owned()).or_default();
+        for (release, minute) in [("e", 0), ("d", 5)] {
+            ledger::watched(cart, &event("cart", release, minute), at(minute));
+        }
+        book
+    }
+
+    #[test]
+    fn an_excerpt_tells_all_of_what_was_asked_and_little_of_the_rest() {
+        let target = TargetRef::deployment("shop", "web").expect("a name");
+        let (excerpt, cut) = excerpt(&book(), &BTreeSet::from([target]));
+        assert!(!cut);
+        assert_eq!(excerpt.targets["deployment/shop/web"], book().targets["deployment/shop/web"]);
+        let cart = &excerpt.targets["deployment/shop/cart"];
+        assert_eq!(cart.releases.iter().map(|release| release.images[0].as_str()).collect::<Vec<_>>(), ["shop:d"]);
+    }
+
+    #[test]
+    fn too_many_targets_are_cut_and_said() {
+        let mut book = book();
+        for number in 0..OTHERS {
+            let history = book.targets.entry(format!("deployment/shop/n{number}")).or_default();
+            ledger::watched(history, &event("n", "f", 100), at(100));
+        }
+        let target = TargetRef::deployment("shop", "web").expect("a name");
+        let (excerpt, cut) = excerpt(&book, &BTreeSet::from([target]));
+        assert_eq!((excerpt.targets.len(), cut), (OTHERS + 1, true));
+        assert!(!excerpt.targets.contains_key("deployment/shop/cart"), "the one that changed first is left out");
+    }
+
+    #[test]
+    fn what_was_rolled_back_from_is_known_by_each_of_its_names() {
+        let mut book = book();
+        let web = book.targets.get_mut("deployment/shop/web").expect("known");
+        web.releases[1].image_digests.insert("shop:b".to_owned(), "registry/shop@sha256:77".to_owned());
+        for name in ["shop:b", "sha256:77", "registry/shop@sha256:77", "bbbbbbbbbbbb", &format!("v1:{}", "b".repeat(64))] {
+            let found = known_bad(&book, name);
+            assert_eq!(found.len(), 1, "{name}");
+            assert_eq!((found[0].by.as_str(), found[0].runs), ("i0123456789ab", false));
+        }
+        for name in ["shop:a", "shop:c", "shop:d", "bbbb", "shop", "sha256:7", "b"] {
+            assert_eq!(known_bad(&book, name), [], "{name}");
+        }
+        assert_eq!(known_bad(&book, "sidecar:1"), [], "good releases run it, too");
+    }
+
+    #[test]
+    fn each_release_says_whether_a_rollback_would_go_there() {
+        let target = TargetRef::deployment("shop", "web").expect("a name");
+        let of = |book: &Book, numbers: &FitTarget, minute: i64| {
+            let rows = revisions(book, &target, numbers, at(minute)).expect("remembered");
+            rows.into_iter().map(|row| (row.images[0].clone(), row.fit, row.why)).collect::<Vec<_>>()
+        };
+        let rows = of(&book(), &FitTarget::default(), 80);
+        assert_eq!(rows.iter().map(|row| row.0.as_str()).collect::<Vec<_>>(), ["shop:c", "shop:b", "shop:a"]);
+        assert!(!rows[0].1 && rows[0].2 == "it runs now");
+        assert!(!rows[1].1 && rows[1].2.contains("by i0123456789ab"), "{}", rows[1].2);
+        assert!(rows[2].1, "{}", rows[2].2);
+        let healthier = FitTarget { healthy: Duration::from_secs(2 * 3600), ..FitTarget::default() };
+        assert!(of(&book(), &healthier, 80)[2].2.contains("available for 1h in all; at least 2h"));
+        assert!(of(&book(), &FitTarget::default(), 80 + 24 * 60)[2].2.contains("at most 1d are allowed"));
+        let other = TargetRef::deployment("shop", "nothing").expect("a name");
+        assert_eq!(revisions(&book(), &other, &FitTarget::default(), at(80)), None);
+    }
+}
