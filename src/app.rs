@@ -15,7 +15,7 @@ use crate::lifecycle::{Stages, Supervisor};
 use crate::metrics::Metrics;
 use crate::model::WatchEvent;
 use crate::policy::types::Policies;
-use crate::ports::Store;
+use crate::ports::{LogLevel, Span, Store};
 
 /// Everything that a running service is made of.
 pub struct Assembly {
@@ -45,6 +45,10 @@ pub struct Assembly {
     pub http: HttpSettings,
     /// Where it listens.
     pub listener: TcpListener,
+    /// What is logged, where that can be changed.
+    pub log_level: Option<Arc<dyn LogLevel>>,
+    /// Where spans of traces go, if anywhere.
+    pub spans: Option<mpsc::Sender<Span>>,
 }
 
 impl Assembly {
@@ -65,6 +69,7 @@ impl Assembly {
             policies: self.policies,
             policy_source: self.policy_source,
             also_ready: self.also_ready,
+            spans: self.spans,
         })
         .await?;
         let (inbox, receipts) = mpsc::channel(self.inbox);
@@ -84,6 +89,7 @@ impl Assembly {
             tokens: self.tokens,
             settings: self.http,
             before_scrape: Some(watch_age),
+            log_level: self.log_level,
         });
         let drain = stages.drain.clone();
         supervisor.spawn("lookout", async move {

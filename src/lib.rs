@@ -64,3 +64,5 @@ pub mod simulate;
 pub mod store;
 #[cfg(feature = "service")]
 pub mod telemetry;
+#[cfg(feature = "service")]
+pub mod traces;

@@ -182,6 +182,8 @@ pub struct Metrics {
     pub inbox_capacity: IntGauge,
     /// `backout_store_commit_failures_total`: commits that the journal did not make.
     pub store_commit_failures: IntCounter,
+    /// `backout_trace_spans_lost_total`: spans of traces that no collector took.
+    pub spans_lost: IntCounter,
     /// `backout_rollback_unreconciled`: targets that still run a release that we put back; git says another one.
     pub rollback_unreconciled: IntGauge,
 }
@@ -225,6 +227,7 @@ impl Metrics {
             inbox_depth: make.gauge("inbox_depth", "Receipts that were taken and wait for the engine.")?,
             inbox_capacity: make.gauge("inbox_capacity", "Receipts that may wait before webhooks are refused.")?,
             store_commit_failures: make.counter("store_commit_failures_total", "Commits that the journal did not make.")?,
+            spans_lost: make.counter("trace_spans_lost_total", "Spans of traces that no collector took.")?,
             rollback_unreconciled: make
                 .gauge("rollback_unreconciled", "Targets that still run a release that we put back; git says another one.")?,
             registry: make.0,

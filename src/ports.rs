@@ -238,6 +238,37 @@ pub enum ControlError {
     Invalid(String),
 }
 
+/// A stretch of an incident's life, for a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The incident: its trace.
+    pub incident: IncidentId,
+    /// What it was: a phase, or `incident` for all of it.
+    pub name: &'static str,
+    /// Whether it is all of it.
+    pub is_root: bool,
+    /// Its begin.
+    pub from: Time,
+    /// Its end.
+    pub to: Time,
+    /// Whether it went well, where that can be said.
+    pub ok: Option<bool>,
+    /// What one would look for it by. Never a label of an alert.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+/// What the process logs, changed while it runs.
+pub trait LogLevel: Send + Sync {
+    /// The directives in force, as in `RUST_LOG`.
+    fn get(&self) -> String;
+
+    /// Changes them.
+    ///
+    /// # Errors
+    /// They are none; what was in force stays.
+    fn set(&self, directives: &str) -> Result<(), String>;
+}
+
 /// The engine, as the API sees it. Operations are answered only after they are committed.
 pub trait Control: Send + Sync {
     /// Answers from the book; changes nothing.

@@ -23,10 +23,11 @@ use crate::model::WatchEvent;
 use crate::notify::NotifierSet;
 use crate::observe::{AlertmanagerClient, ClusterWatch, HttpProbeClient, PrometheusClient, PrometheusLimits, WatchSettings};
 use crate::outgoing::Clients;
-use crate::ports::{Clock, Cluster, Control as _, Store};
+use crate::ports::{Clock, Cluster, Control as _, LogLevel, Span, Store};
 use crate::rules_dir::{self, RulesError};
 use crate::settings::Settings;
 use crate::store::{SqliteOptions, SqliteStore};
+use crate::traces;
 
 /// Watch events that may wait for the engine.
 const WATCH_EVENTS: usize = 1024;
@@ -54,7 +55,7 @@ impl ServeError {
 ///
 /// # Errors
 /// Says what is in the way of a start, or which task died.
-pub async fn serve(settings: Settings) -> Result<(), ServeError> {
+pub async fn serve(settings: Settings, log_level: Arc<dyn LogLevel>) -> Result<(), ServeError> {
     match lifecycle::raise_open_files() {
         Ok(limit) => tracing::debug!(limit, "limit on open files raised"),
         Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
@@ -75,6 +76,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     say_where(&settings.data, address)?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let spans = traces(&settings, &metrics, &mut supervisor, &stages)?;
     let outside = outside(&settings, &clock, &store, &metrics, &mut supervisor, &stages).await?;
     let assembly = Assembly {
         store,
@@ -90,6 +92,8 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         tokens: Arc::clone(&settings.tokens),
         http: settings.http.clone(),
         listener,
+        log_level: Some(log_level),
+        spans,
     };
     let handle = assembly.start(&mut supervisor, &stages).await.map_err(ServeError::new)?;
     supervisor.spawn("reload", reload(handle, rules_changed, hangups, stages.drain.clone()));
@@ -137,6 +141,25 @@ fn say_where(data: &Path, address: SocketAddr) -> Result<(), ServeError> {
     let (new, file) = (data.join(".listen.new"), data.join(LISTEN_FILE));
     let written: io::Result<()> = fs::write(&new, format!("{address}\n")).and_then(|()| fs::rename(&new, &file));
     written.map_err(|error| ServeError::Start(format!("cannot write `{}`: {error}", file.display())))
+}
+
+/// The exporter of traces, where a collector is named.
+fn traces(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    supervisor: &mut Supervisor,
+    stages: &Stages,
+) -> Result<Option<mpsc::Sender<Span>>, ServeError> {
+    let Some(collector) = &settings.otlp else { return Ok(None) };
+    let collector = Clients::new().and_then(|clients| clients.endpoint(collector)).map_err(ServeError::new)?;
+    let (spans, queue) = mpsc::channel(traces::QUEUE);
+    let instance = settings.cluster_name.clone().unwrap_or_else(|| "backout".to_owned());
+    let export = traces::export(queue, collector, instance, Arc::clone(metrics), stages.drain.clone());
+    supervisor.spawn("traces", async move {
+        export.await;
+        Ok::<(), ServeError>(())
+    });
+    Ok(Some(spans))
 }
 
 /// The hands, what the watch tells, and what must be there before the service is ready.

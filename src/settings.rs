@@ -114,6 +114,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// The product's times.
     pub limits: Limits,
+    /// The collector that traces go to.
+    pub otlp: Option<EndpointSettings>,
     /// Where people reach this service.
     pub external_url: Option<Url>,
     /// How long draining may take. Shorter than what the platform allows before it kills.
@@ -265,6 +267,7 @@ impl Check {
         let (http, inbox) = self.http(&file.http, cluster_name.clone());
         let retention = self.retention(&file.retention);
         let limits = file.timing.limits(|key, why| self.problem(key, why));
+        let otlp = self.endpoints("otlp", Vec::new(), file.otlp.into_iter().collect()).into_iter().next();
         let shutdown_grace = self.duration("shutdown_grace", file.shutdown_grace.as_ref(), Duration::from_secs(25));
         let listen = args.listen.or(file.http.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
         let listen = self.listen(&listen, !file.tokens.ingest.is_empty());
@@ -290,6 +293,7 @@ impl Check {
         })
     }
 
+            otlp,
     fn problem(&mut self, key: impl Into<String>, why: impl Into<String>) {
         self.problems.push(SettingsProblem { key: key.into(), why: why.into() });
     }

@@ -237,3 +237,36 @@ async fn probes_and_reload_say_how_it_is() {
     assert!(metrics.head.contains("content-type: text/plain; version=0.0.4"));
     assert!(metrics.body.contains("backout_build_info{version="));
 }
+
+#[tokio::test]
+async fn what_is_remembered_is_asked_for_by_names_that_can_be() {
+    let (service, _folder) = guarded().await;
+    let get = async |path: &str| ask(&service, "read", "GET", path, &Value::Null).await;
+    let asked = get("/api/v1/book?target=shop/web,deployment/shop/cart").await;
+    assert!(asked.status == 200 && asked.body.contains("name: \\\"cart\\\""), "{asked:?}");
+    let many = vec!["shop/web"; 51].join(",");
+    for (path, wanted) in [
+        ("book?target=web".to_owned(), "`web` is not a target; expected `namespace/name`"),
+        ("book?target=shop/../x".to_owned(), "is not a target"),
+        (format!("book?target={many}"), "`target` names 51; expected 50 at most"),
+        ("revisions?target=Shop/web".to_owned(), "is not a target"),
+        ("revisions".to_owned(), "missing field `target`"),
+        ("bad?what=".to_owned(), "`what` is no image and no digest"),
+        ("bad?what=a%20b".to_owned(), "`what` is no image and no digest"),
+        ("bad?image=a".to_owned(), "unknown field `image`"),
+    ] {
+        let refused = get(&format!("/api/v1/{path}")).await;
+        assert_eq!(refused.status, 400, "{path}: {refused:?}");
+        assert!(detail(&refused).contains(wanted), "{path}: {}", detail(&refused));
+    }
+}
+
+#[tokio::test]
+async fn what_is_logged_is_changed_by_operators_only_where_it_can_be() {
+    let (service, _folder) = guarded().await;
+    let change = json!({ "level": "debug", "by": "ada" });
+    assert_eq!(ask(&service, "read", "PUT", "/-/log-level", &change).await.status, 403);
+    let fixed = ask(&service, "operate", "PUT", "/-/log-level", &change).await;
+    assert_eq!((fixed.status, detail(&fixed).as_str()), (404, "what this process logs cannot be changed while it runs"));
+    assert_eq!(ask(&service, "read", "GET", "/-/log-level", &Value::Null).await.status, 404);
+}

@@ -175,6 +175,7 @@ impl Service {
     }
 
     /// A command with the token of a scope.
+            log_level: None,
     async fn ask(&self, scope: &str, args: &[&str]) -> Output {
         let token = self.token(scope);
         let mut all = args.to_vec();

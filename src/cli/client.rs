@@ -85,6 +85,24 @@ impl Client {
         self.json(Question::delete(&under(path), query)).await
     }
 
+    /// Reads JSON from the service's own door, `/-/`.
+    ///
+    /// # Errors
+    /// As for `get`.
+    pub(super) async fn get_admin(&self, path: &str) -> Result<Value, Failure> {
+        self.json(Question::get(&format!("-/{path}"), &[])).await
+    }
+
+    /// Changes something there.
+    ///
+    /// # Errors
+    /// As for `get`.
+    pub(super) async fn put_admin(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let path = format!("-/{path}");
+        let question = Question::post_json(&path, Bytes::from(body.to_string()));
+        self.json(Question { method: Some(reqwest::Method::PUT), ..question }).await
+    }
+
     async fn json(&self, question: Question<'_>) -> Result<Value, Failure> {
         let answer = self.ask(question).await?;
         serde_json::from_slice(&answer.body).map_err(|_| self.stranger(&answer))

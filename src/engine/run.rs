@@ -13,6 +13,7 @@ use super::dispatch::{Dispatcher, Hands};
 use super::gauges;
 use super::handle::{Command, EngineHandle, PolicySource};
 use super::recover::{RecoverError, Recovered, recover};
+use super::spans::Spans;
 use super::view::View;
 use crate::decide::book::Book;
 use crate::decide::effect::{Context, Effect, Input};
@@ -24,7 +25,7 @@ use crate::journal::snapshot;
 use crate::metrics::Metrics;
 use crate::model::{Operation, Time};
 use crate::policy::types::Policies;
-use crate::ports::{ControlError, Received, RowKind, Store};
+use crate::ports::{ControlError, Received, RowKind, Span, Store};
 
 /// Inputs that are stepped before they are committed together.
 const BATCH: usize = 256;
@@ -61,6 +62,8 @@ pub struct EngineSettings {
     pub policy_source: PolicySource,
     /// What else must be there before the service is ready.
     pub also_ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Where spans of traces go, if anywhere.
+    pub spans: Option<mpsc::Sender<Span>>,
 }
 
 /// The engine: recovered, not yet running.
@@ -76,6 +79,7 @@ pub struct Engine {
     inputs: mpsc::Receiver<Input>,
     input_sender: mpsc::Sender<Input>,
     dispatcher: Dispatcher,
+    spans: Spans,
     ready: Arc<AtomicBool>,
 }
 
@@ -111,6 +115,7 @@ impl Engine {
         };
         let dispatcher = Dispatcher::new(settings.hands.clone(), input_sender.clone());
         let policies = settings.policies.clone();
+        let spans = Spans::new(settings.spans.clone(), &book);
         tracing::info!(rows = seq, incidents_open = book.open().count(), receipts_pending = receipts.len(), "journal replayed");
         let engine = Self {
             settings,
@@ -124,6 +129,7 @@ impl Engine {
             inputs,
             input_sender,
             dispatcher,
+            spans,
             ready,
         };
         Ok((engine, handle))
@@ -240,6 +246,7 @@ impl Engine {
             match self.book.fold(&stamped) {
                 Ok(()) => {
                     gauges::recorded(&self.settings.metrics, &self.book, &stamped);
+                    self.spans.recorded(&self.settings.metrics, &self.book, &stamped);
                     batch.records.push(stamped);
                 }
                 // Not written: what the book cannot hold must not make the journal unreadable.

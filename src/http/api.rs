@@ -240,7 +240,7 @@ pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Api
 }
 
 /// Reads the body of an operation. It must say that it is JSON: a page in somebody's browser cannot, without being asked first.
-async fn said<T: DeserializeOwned>(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<T, ApiError> {
+pub(super) async fn said<T: DeserializeOwned>(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<T, ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     if !kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json") {
         return Err(ApiError::new(
@@ -268,7 +268,7 @@ fn incident_id(id: Result<Path<String>, PathRejection>) -> Result<IncidentId, Ap
 }
 
 /// A text that a person wrote: some, not too much, and nothing that moves a terminal's cursor.
-fn text(name: &str, text: String) -> Result<String, ApiError> {
+pub(super) fn text(name: &str, text: String) -> Result<String, ApiError> {
     let text = text.trim();
     if text.is_empty() {
         return Err(ApiError::invalid(format!("`{name}` is empty; expected a few words")));

@@ -6,6 +6,7 @@ pub mod auth;
 mod body;
 mod book;
 mod error;
+mod log_level;
 mod server;
 mod webhook;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
-use crate::ports::{Clock, Control, Received, Store};
+use crate::ports::{Clock, Control, LogLevel, Received, Store};
 
 use auth::Tokens;
 pub use server::Server;
@@ -77,6 +78,8 @@ pub struct Parts {
     pub settings: HttpSettings,
     /// Called before metrics are shown.
     pub before_scrape: Option<BeforeScrape>,
+    /// What is logged, where that can be changed.
+    pub log_level: Option<Arc<dyn LogLevel>>,
 }
 
 /// What handlers share.
@@ -88,4 +91,5 @@ struct Shared {
     tokens: Arc<Tokens>,
     body_deadline: Duration,
     before_scrape: Option<BeforeScrape>,
+    log_level: Option<Arc<dyn LogLevel>>,
 }

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::auth::Tokens;
 use super::webhook::Webhook;
-use super::{Parts, Shared, admin, api};
+use super::{Parts, Shared, admin, api, log_level};
 use crate::model::Source;
 
 /// What one connection may keep in memory for heads and for reading on.
@@ -57,6 +57,7 @@ impl Server {
             tokens: Arc::clone(&parts.tokens),
             body_deadline: parts.settings.body_deadline,
             before_scrape: parts.before_scrape,
+            log_level: parts.log_level,
         });
         Self {
             router: router(shared),
@@ -138,6 +139,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/-/healthy", get(admin::healthy))
         .route("/-/ready", get(admin::ready))
         .route("/-/reload", post(admin::reload))
+        .route("/-/log-level", get(log_level::show).put(log_level::change))
         .nest("/api/v1", api::router())
         .fallback(async || (StatusCode::NOT_FOUND, "no such path\n"))
         .with_state(shared)

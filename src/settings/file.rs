@@ -29,6 +29,7 @@ pub(super) struct File {
     pub(super) external_url: Option<String>,
     pub(super) shutdown_grace: Option<Scalar>,
 }
+    pub(super) otlp: Option<Endpoint>,
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]

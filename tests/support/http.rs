@@ -190,6 +190,7 @@ impl Service {
             tokens: Arc::new(Tokens::load(setup.tokens, true).expect("tokens")),
             settings: setup.settings,
             before_scrape: None,
+            log_level: None,
         };
         let (drain, abort) = (CancellationToken::new(), CancellationToken::new());
         let ended = tokio::spawn(Server::new(parts).run(listener, drain.clone(), abort.clone()));

@@ -129,6 +129,8 @@ async fn assemble(
         tokens: Arc::new(tokens),
         http: HttpSettings { cluster: Some("demo".to_owned()), ..HttpSettings::default() },
         listener,
+        log_level: None,
+        spans: None,
     };
     assembly.start(supervisor, stages).await.map_err(|error| Failure::internal(error.to_string()))
 }
