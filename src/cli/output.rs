@@ -79,6 +79,27 @@ impl Output {
         write(text.out.as_bytes())
     }
 
+    /// Prints one JSON value on one line. `false`: the reader went away.
+    ///
+    /// # Errors
+    /// As for `print`.
+    pub fn print_line(&self, value: &Value) -> Result<bool, Failure> {
+        let mut stdout = io::stdout().lock();
+        match writeln!(stdout, "{value}") {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::internal(format!("cannot write the answer: {error}"))),
+        }
+    }
+
+    /// Prints text that another program reads as it is: a script, a schema, a page.
+    ///
+    /// # Errors
+    /// As for `print`.
+    pub fn print_raw(&self, bytes: &[u8]) -> Result<(), Failure> {
+        write(bytes)
+    }
+
     /// Prints JSON, in lines.
     ///
     /// # Errors

@@ -1,10 +1,13 @@
 //! `backout report`: what happened in an incident, when, and why.
 
+mod html;
+
 use clap::{Args, ValueEnum};
 
 use super::client::{self, Client, Remote};
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::output::Output;
+use crate::decide::incident::Incident;
 
 /// Arguments of `report`.
 #[derive(Clone, Debug, Args)]
@@ -27,6 +30,8 @@ pub enum ReportAs {
     Markdown,
     /// For scripts
     Json,
+    /// One page that needs nothing else, for a browser, an e-mail, a ticket
+    Html,
 }
 
 /// Prints the report of an incident.
@@ -44,5 +49,23 @@ pub(super) async fn run(args: &ReportArgs, output: Output) -> Result<(), Failure
             text.plain(&client.get_text(&path, &[("format", "markdown")]).await?);
             output.print(&text)
         }
+        ReportAs::Html => {
+            let answer = client.get(&path, &[("format", "json")]).await?;
+            let incident: Incident = serde_json::from_value(answer["incident"].clone()).map_err(|error| {
+                let message = format!("the service tells an incident in a form that this program does not read: {error}");
+                Failure::new(Exit::Unreachable, message).help("use the program of the service's version")
+            })?;
+            output.print_raw(html::page(&incident)?.as_bytes())
+        }
+    }
+}
+
+/// An incident of the demo, as its API told it.
+#[cfg(test)]
+mod example {
+    use crate::decide::incident::Incident;
+
+    pub(super) fn incident() -> Incident {
+        serde_json::from_str(include_str!("example.json")).expect("an incident")
     }
 }
