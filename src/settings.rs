@@ -170,6 +170,11 @@ impl Settings {
     }
 }
 
+/// The JSON Schema of the settings file (draft 2020-12), made from the types that read it.
+pub fn schema() -> serde_json::Value {
+    schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<File>().to_value()
+}
+
 /// What policies are checked against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForPolicies {
@@ -262,12 +267,12 @@ impl Check {
         let prometheus = self.endpoints("prometheus", args.prometheus, file.prometheus);
         let alertmanagers = self.endpoints("alertmanager", args.alertmanager, file.alertmanager);
         let channels = self.channels(file.channels, &alertmanagers);
+        let otlp = self.endpoints("otlp", Vec::new(), file.otlp.into_iter().collect()).into_iter().next();
         let external_url = args.external_url.or(file.external_url);
         let external_url = external_url.and_then(|url| self.noted("external_url", outgoing::address(&url)));
         let (http, inbox) = self.http(&file.http, cluster_name.clone());
         let retention = self.retention(&file.retention);
         let limits = file.timing.limits(|key, why| self.problem(key, why));
-        let otlp = self.endpoints("otlp", Vec::new(), file.otlp.into_iter().collect()).into_iter().next();
         let shutdown_grace = self.duration("shutdown_grace", file.shutdown_grace.as_ref(), Duration::from_secs(25));
         let listen = args.listen.or(file.http.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
         let listen = self.listen(&listen, !file.tokens.ingest.is_empty());
@@ -288,12 +293,12 @@ impl Check {
             retention,
             log_format: args.log_format.or(file.log.format).unwrap_or_default(),
             limits,
+            otlp,
             external_url,
             shutdown_grace,
         })
     }
 
-            otlp,
     fn problem(&mut self, key: impl Into<String>, why: impl Into<String>) {
         self.problems.push(SettingsProblem { key: key.into(), why: why.into() });
     }

@@ -175,13 +175,13 @@ impl Service {
             tokens: Arc::new(Tokens::load(files, true).expect("tokens")),
             settings: HttpSettings::default(),
             before_scrape: None,
+            log_level: None,
         };
         tokio::spawn(Server::new(parts).run(listener, CancellationToken::new(), CancellationToken::new()));
         Self { url, engine, folder, _inbox }
     }
 
     /// A command with the token of a scope.
-            log_level: None,
     async fn ask(&self, scope: &str, args: &[&str]) -> Output {
         let token = self.token(scope);
         let mut all = args.to_vec();
@@ -350,6 +350,97 @@ async fn nobody_there_is_3() {
     let stranger = backout(&["incidents", "--url", &url]).await;
     assert_eq!(code(&stranger), 3);
     assert!(err(&stranger).contains("is not backout's API (status 404)"), "{}", err(&stranger));
+}
+
+#[tokio::test]
+async fn a_pipeline_stops_at_what_was_rolled_back_from_and_at_silence() {
+    let service = Service::start().await;
+    let bad = service.ask("read", &["bad", "shop:2"]).await;
+    assert_eq!(code(&bad), 1, "{}", err(&bad));
+    assert!(
+        out(&bad).contains(&format!("rolled back from on deployment/shop/web at 2026-03-01T12:00:00.000Z by {ID}")),
+        "{}",
+        out(&bad)
+    );
+    let good = service.ask("read", &["bad", "shop:3", "--output", "json"]).await;
+    let json: Value = serde_json::from_slice(&good.stdout).expect("json");
+    assert_eq!((code(&good), &json["bad"]), (0, &json!([])));
+    service.fail(ControlError::Unavailable("the journal is being replayed".to_owned()));
+    assert_eq!(code(&service.ask("read", &["bad", "shop:3"]).await), 3, "not known is not good");
+    assert_eq!(code(&backout(&["bad", "shop 3"]).await), 2);
+    assert_eq!(code(&backout(&["bad", "shop:3", "--data", "/nowhere"]).await), 2);
+}
+
+#[tokio::test]
+async fn revisions_are_listed_with_what_is_held_against_them() {
+    let service = Service::start().await;
+    let list = service.ask("read", &["revisions", "shop/web"]).await;
+    assert_eq!(code(&list), 0, "{}", err(&list));
+    for wanted in ["aaaaaaaaaaaa", "shop:1", "1h ago", "1h (re-learned)", "no", "available for 1h in all", "the policy `shop`"] {
+        assert!(out(&list).contains(wanted), "no {wanted:?} in\n{}", out(&list));
+    }
+    for wrong in ["web", "shop/web/x", "Shop/web", "shop/../x"] {
+        assert_eq!(code(&backout(&["revisions", wrong]).await), 2, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn every_command_shows_how_it_is_used() {
+    let help = out(&backout(&["--help"]).await);
+    let commands = help.split("Commands:\n").nth(1).expect("commands").split("\n\n").next().expect("an end");
+    let names: Vec<&str> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 18, "{names:?}");
+    for name in names {
+        let help = out(&backout(&[name, "--help"]).await);
+        assert!(help.contains("Examples:\n  backout "), "`backout {name} --help` has no examples:\n{help}");
+    }
+}
+
+#[tokio::test]
+async fn completions_and_manual_pages_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = backout(&["completions", shell]).await;
+        assert_eq!(code(&script), 0, "{shell}: {}", err(&script));
+        for wanted in ["explain", "doctor", "without-memory"] {
+            assert!(out(&script).contains(wanted), "{shell} knows no {wanted}");
+        }
+    }
+    // What bash would do with it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("backout.bash");
+    fs::write(&script, backout(&["completions", "bash"]).await.stdout).expect("written");
+    let ask = format!(
+        "source {} && COMP_WORDS=(backout jou) COMP_CWORD=1 && _backout backout jou backout && echo ${{COMPREPLY[@]}}",
+        script.display()
+    );
+    let answer = Command::new("bash").args(["-c", &ask]).output().await.expect("bash");
+    assert_eq!(out(&answer).trim(), "journal", "{}", err(&answer));
+
+    let pages = folder.path().join("man");
+    let written = backout(&["man", pages.to_str().expect("text")]).await;
+    assert_eq!(code(&written), 0, "{}", err(&written));
+    for (page, wanted) in [("backout", "SYNOPSIS"), ("backout-explain", "without"), ("backout-journal-verify", "Examples:")] {
+        let text = fs::read_to_string(pages.join(format!("{page}.1"))).unwrap_or_else(|error| panic!("{page}: {error}"));
+        assert!(text.starts_with(".ie") && text.contains(".TH") && text.contains(wanted), "{page}:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn schemas_are_for_editors() {
+    for (args, wanted) in
+        [(&["schema"][..], "policies"), (&["schema", "policies"], "policies"), (&["schema", "settings"], "prometheus")]
+    {
+        let printed = backout(args).await;
+        let schema: Value = serde_json::from_slice(&printed.stdout).expect("json");
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert!(schema["properties"][wanted].is_object(), "{args:?} knows no `{wanted}`: {schema:#}");
+        assert_eq!(schema["additionalProperties"], false);
+    }
 }
 
 const SHADOW: &str =

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Exit {
     /// It was done, or the answer is yes.
     Done,
-    /// The answer is no: errors in the policies, no decision for this alert.
+    /// The answer is no: errors in the policies, no decision for this alert, an installation with problems, a bad image.
     Negative,
     /// The command line, a file or a setting cannot be used.
     Usage,
@@ -27,11 +27,12 @@ pub enum Exit {
 pub(super) const HELP: &str = "\
 Exit codes:
    0  done, or the answer is yes
-   1  the answer is no: the policies have errors, nothing can be decided about the alert
+   1  the answer is no: the policies have errors, nothing can be decided about the alert, doctor found problems, the image
+      was rolled back from, the journal is broken
    2  the command line, a file or a setting cannot be used
    3  the service cannot be reached, or cannot answer now
    4  the service does not permit it: no token, or one of another scope
-   5  there is no such incident, pause or alert
+   5  there is no such incident, pause, alert or target
    6  it is there, and not in a state in which this can be done
   70  a defect";
 

@@ -2,19 +2,26 @@
 
 mod acknowledge;
 mod approve;
+mod bad;
 pub mod channels;
 mod check;
 mod client;
 mod demo;
+mod doctor;
 pub mod exit;
 mod explain;
+mod generate;
 mod incidents;
+mod journal;
+mod log_level;
+mod memory;
 mod operate;
 pub mod output;
 mod pause;
 mod pauses;
 mod report;
 mod resume;
+mod revisions;
 mod serve;
 mod veto;
 
@@ -35,6 +42,8 @@ Examples:
   backout explain --alert alert.json --rules rules/  what would happen to this alert, and why?
   backout incidents                                  what is going on?
   backout report i0123456789ab                       what happened there, and why?
+  backout doctor --config backout.yaml               is the installation sound?
+  backout bad registry/shop:1.2.3                    was this rolled back from? (for pipelines)
   backout veto i0123456789ab --reason 'known, fix is out'
   backout pause --scope namespace --name shop --for 2h --reason 'database migration'
 ";
@@ -55,29 +64,102 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the service
+    #[command(after_help = r#"Examples:
+  backout serve --config backout.yaml
+  backout serve --rules rules/ --prometheus http://prometheus:9090 --alertmanager http://am-0:9093 --alertmanager http://am-1:9093"#)]
     Serve(Box<crate::settings::ServeArgs>),
     /// See it work: the real service in a simulated world, under a minute, nothing to install
+    #[command(after_help = r#"Examples:
+  backout demo
+  backout demo --stay  go on afterwards, to look at /metrics and the API"#)]
     Demo(demo::DemoArgs),
     /// Check the policies: every mistake of every file at once
+    #[command(after_help = r#"Examples:
+  backout check --rules rules/
+  backout check --config backout.yaml  with the channels that the settings have
+  backout check --format github        mistakes beside their lines in a pull request"#)]
     Check(check::CheckArgs),
     /// Explain what would happen to an alert now, and why: nothing is written, nobody is told
-    Explain(explain::ExplainArgs),
+    #[command(after_help = r#"Examples:
+  backout explain --matcher 'alertname="HighErrorRate"' --alertmanager http://am:9093 --prometheus http://prometheus:9090 --kubeconfig ~/.kube/config --cluster-name prod
+  backout explain --alert alert.json --url https://backout.example.com --token-file read.token                                                                             with what that service remembers
+  backout explain --alert - --data /var/lib/backout < alert.json                                                                                                           with what the journal remembers"#)]
+    Explain(Box<explain::ExplainArgs>),
+    /// Is the installation sound? Cluster, Prometheus, Alertmanager, channels, journal, clocks; each finding with what to do
+    #[command(after_help = r#"Examples:
+  backout doctor --config backout.yaml                the same file and flags as `serve`; also while it runs
+  backout doctor --config backout.yaml --output json"#)]
+    Doctor(Box<doctor::DoctorArgs>),
     /// List incidents
+    #[command(after_help = r#"Examples:
+  backout incidents
+  backout incidents --state all --limit 20 --output json"#)]
     Incidents(incidents::IncidentsArgs),
     /// Show what happened in an incident
+    #[command(after_help = r#"Examples:
+  backout report i0123456789ab
+  backout report i0123456789ab --format html > report.html  one page, for a browser or an e-mail"#)]
     Report(report::ReportArgs),
     /// Say no to what an incident wants to do
+    #[command(after_help = r#"Examples:
+  backout veto i0123456789ab --reason 'known, a fix is out'"#)]
     Veto(veto::VetoArgs),
     /// Say yes to exactly one plan
+    #[command(after_help = r#"Examples:
+  backout approve i0123456789ab --plan 0123456789abcdef
+  backout approve i0123456789ab --plan 0123456789abcdef --override cooldown  although that brake holds"#)]
     Approve(approve::ApproveArgs),
     /// Take an incident over: suspends its countdown, ends its reminders
+    #[command(after_help = r#"Examples:
+  backout acknowledge i0123456789ab"#)]
     Acknowledge(acknowledge::AcknowledgeArgs),
     /// Stand down for a while
+    #[command(after_help = r#"Examples:
+  backout pause --scope namespace --name shop --for 2h --reason 'database migration'
+  backout pause --scope global --for 30m --reason 'cluster upgrade'"#)]
     Pause(pause::PauseArgs),
     /// End a pause early
+    #[command(after_help = r#"Examples:
+  backout resume 7  as `backout pauses` numbers them"#)]
     Resume(resume::ResumeArgs),
     /// List the pauses that hold
+    #[command(after_help = r#"Examples:
+  backout pauses"#)]
     Pauses(pauses::PausesArgs),
+    /// Was this image or release rolled back from? For pipelines: fails if so
+    #[command(after_help = bad::HELP)]
+    Bad(bad::BadArgs),
+    /// List the releases of a target, and whether a rollback would go to them
+    #[command(after_help = r#"Examples:
+  backout revisions shop/web
+  backout revisions shop/web --data /var/lib/backout  from the journal"#)]
+    Revisions(revisions::RevisionsArgs),
+    /// Verify, export or back up the journal
+    #[command(after_help = r#"Examples:
+  backout journal verify --data /var/lib/backout
+  backout journal export | jq .
+  backout journal backup /backup/journal.db"#)]
+    Journal(journal::JournalArgs),
+    /// Show or change what a running service logs
+    #[command(after_help = r#"Examples:
+  backout log-level
+  backout log-level debug
+  backout log-level backout::decide=trace,info"#)]
+    LogLevel(log_level::LogLevelArgs),
+    /// Print a JSON Schema, for editors
+    #[command(after_help = r#"Examples:
+  backout schema > policies.schema.json
+  backout schema settings > settings.schema.json"#)]
+    Schema(generate::SchemaArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = r#"Examples:
+  backout completions bash > /etc/bash_completion.d/backout
+  backout completions zsh > "${fpath[1]}/_backout""#)]
+    Completions(generate::CompletionsArgs),
+    /// Write manual pages
+    #[command(after_help = r#"Examples:
+  backout man /usr/local/share/man/man1"#)]
+    Man(generate::ManArgs),
 }
 
 fn after_help() -> String {
@@ -105,6 +187,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Demo(args) => demo::run(args, output),
         Command::Check(args) => check::run(&args, output),
         Command::Explain(args) => wait(explain::run(&args, output)),
+        Command::Doctor(args) => wait(doctor::run(*args, output)),
         Command::Incidents(args) => wait(incidents::run(&args, output)).map(done),
         Command::Report(args) => wait(report::run(&args, output)).map(done),
         Command::Veto(args) => wait(veto::run(&args, output)).map(done),
@@ -113,6 +196,13 @@ pub fn run(cli: Cli) -> Exit {
         Command::Pause(args) => wait(pause::run(&args, output)).map(done),
         Command::Resume(args) => wait(resume::run(&args, output)).map(done),
         Command::Pauses(args) => wait(pauses::run(&args, output)).map(done),
+        Command::Bad(args) => wait(bad::run(&args, output)),
+        Command::Revisions(args) => wait(revisions::run(&args, output)).map(done),
+        Command::Journal(args) => wait(journal::run(&args, output)),
+        Command::LogLevel(args) => wait(log_level::run(&args, output)).map(done),
+        Command::Schema(args) => generate::schema(&args, output).map(done),
+        Command::Completions(args) => generate::completions(&args, output).map(done),
+        Command::Man(args) => generate::man(&args, output).map(done),
     };
     done.unwrap_or_else(|failure| {
         output::complain(&failure);

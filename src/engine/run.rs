@@ -284,6 +284,7 @@ impl Engine {
                     policies: &self.policies,
                     refused: self.refused.as_deref(),
                     cluster: self.settings.cluster_name.as_deref(),
+                    limits: &self.settings.limits,
                     now: self.now(),
                 };
                 let _ = answer.send(view.answer(&question));
@@ -291,7 +292,6 @@ impl Engine {
             Command::Operate(operation, answer) => self.operate(operation, answer, batch),
             Command::Loaded(read, answer) => self.loaded(read, answer, batch),
         }
-                    limits: &self.settings.limits,
     }
 
     fn operate(

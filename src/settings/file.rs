@@ -1,8 +1,10 @@
 //! The settings file as it is written. Plain data, unchecked; unknown keys are refused by the reader.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
@@ -12,7 +14,7 @@ use crate::telemetry::LogFormat;
 
 use super::timing::Timing;
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct File {
     pub(super) rules: Option<PathBuf>,
@@ -20,18 +22,19 @@ pub(super) struct File {
     pub(super) cluster: Cluster,
     pub(super) prometheus: Vec<Endpoint>,
     pub(super) alertmanager: Vec<Endpoint>,
+    #[schemars(schema_with = "channels")]
     pub(super) channels: Option<Vec<ChannelSettings>>,
     pub(super) http: Http,
     pub(super) tokens: Tokens,
     pub(super) retention: Retention,
     pub(super) log: Log,
     pub(super) timing: Timing,
+    pub(super) otlp: Option<Endpoint>,
     pub(super) external_url: Option<String>,
     pub(super) shutdown_grace: Option<Scalar>,
 }
-    pub(super) otlp: Option<Endpoint>,
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Cluster {
     pub(super) name: Option<String>,
@@ -39,7 +42,7 @@ pub(super) struct Cluster {
     pub(super) namespaces: Vec<String>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) listen: Option<String>,
@@ -49,7 +52,7 @@ pub(super) struct Http {
     pub(super) inbox: Option<Scalar>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Tokens {
     pub(super) ingest: Vec<PathBuf>,
@@ -57,14 +60,14 @@ pub(super) struct Tokens {
     pub(super) operate: Vec<PathBuf>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Retention {
     pub(super) age: Option<Scalar>,
     pub(super) size: Option<Scalar>,
 }
 
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Log {
     pub(super) format: Option<LogFormat>,
@@ -104,6 +107,28 @@ impl<'de> Deserialize<'de> for Scalar {
 
         value.deserialize_any(Reader)
     }
+}
+
+impl JsonSchema for Scalar {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "scalar".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["string", "number"]})
+    }
+}
+
+/// What every channel has; what its kind has stands with the kinds, in `notify`.
+fn channels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+    })
 }
 
 /// An address, or an address with credentials from files.
@@ -149,5 +174,31 @@ impl<'de> Deserialize<'de> for Endpoint {
         }
 
         value.deserialize_any(Reader)
+    }
+}
+
+impl JsonSchema for Endpoint {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "address".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"type": "string"}, {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["url"],
+            "properties": {
+                "url": {"type": "string"},
+                "token_file": {"type": "string"},
+                "username": {"type": "string"},
+                "password_file": {"type": "string"},
+                "ca_file": {"type": "string"},
+                "proxy": {"type": "string"},
+            },
+        }]})
     }
 }

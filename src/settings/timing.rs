@@ -8,7 +8,7 @@ use crate::policy::duration;
 use super::file::Scalar;
 
 /// The section as it is written; what is absent keeps its default.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Timing {
     close_after: Option<Scalar>,
