@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use crate::journal::scan::Scan;
 use crate::model::{
     AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup,
     Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId, Time,
@@ -153,6 +154,8 @@ pub struct Received {
     pub source: Source,
     /// The body as it was sent, without the receipt's header.
     pub body: Bytes,
+    /// Where everything stands in the body.
+    pub scan: Scan,
     /// Its share of the budget of bytes in flight, given back when this is dropped.
     pub held: Option<tokio::sync::OwnedSemaphorePermit>,
 }

@@ -10,6 +10,7 @@ pub mod effect;
 mod events;
 mod fold;
 pub mod incident;
+mod index;
 mod intake;
 pub mod ledger;
 mod life;
@@ -28,4 +29,5 @@ mod tell;
 pub mod transition;
 pub mod verdict;
 
+pub use intake::concerns;
 pub use step::{step, wake_at};

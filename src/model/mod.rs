@@ -11,6 +11,7 @@ mod plan;
 mod reason;
 mod target;
 pub mod template;
+mod texts;
 mod time;
 
 pub use alert::{Alert, AlertStatus, Labels, Notification, Occurrence, Source};
@@ -25,4 +26,5 @@ pub use operation::{Operation, PauseScope};
 pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, Query, ReleaseRef, VerifyPlan};
 pub use reason::{Brake, Mode, Outcome, Paging, Reason};
 pub use target::{Lookup, Owner, Strategy, TargetId, TargetRef, WorkloadKind};
+pub use texts::Texts;
 pub use time::Time;

@@ -8,7 +8,9 @@ use super::driver::Driver;
 use super::line::Line;
 use super::prometheus::{Rule, Series};
 use super::world::{NewDeployment, Part, World};
-use crate::model::{Alert, AlertStatus, IncidentId, Labels, Operation, PauseScope, PlanHash, TargetRef, Unknown, UnknownKind};
+use crate::model::{
+    Alert, AlertStatus, IncidentId, Labels, Operation, PauseScope, PlanHash, TargetRef, Texts, Unknown, UnknownKind,
+};
 use crate::policy::matcher::Matcher;
 
 /// Something that happens.
@@ -214,8 +216,8 @@ fn posted(labels: &Labels, status: AlertStatus, ago: Duration, world: &World) ->
     Alert {
         fingerprint,
         status,
-        labels: labels.clone(),
-        annotations: Labels::new(),
+        labels: labels.into(),
+        annotations: Texts::new(),
         starts_at,
         ends_at,
         generator_url: String::new(),
