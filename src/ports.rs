@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 
+use crate::journal::scan::Scan;
 use crate::model::{
     AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup,
     Message, Number, Onset, Order, Outcome, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId,
@@ -175,6 +176,8 @@ pub struct Received {
     pub source: Source,
     /// The body as it was sent, without the receipt's header.
     pub body: Bytes,
+    /// Where everything stands in the body.
+    pub scan: Scan,
     /// Its share of the budget of bytes in flight, given back when this is dropped.
     pub held: Option<tokio::sync::OwnedSemaphorePermit>,
 }

@@ -89,7 +89,7 @@ impl Control for Engine {
                 json!("# Incident\n\nlog: \u{1b}[31mred\n")
             }
             Question::Report { .. } if *self.real.lock().expect("real") => {
-                let text = include_str!("../src/cli/report/example.json");
+                let text = include_str!("../src/decide/report/example.json");
                 json!({ "incident": serde_json::from_str::<Value>(text).expect("json"), "figures": {} })
             }
             Question::Report { .. } | Question::Incident(_) => json!({ "incident": { "id": ID }, "figures": {} }),

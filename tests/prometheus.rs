@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backout::model::{Alert, AlertStatus, Fingerprint, Labels, Time, UnknownKind};
+use backout::model::{Alert, AlertStatus, Fingerprint, Labels, Texts, Time, UnknownKind};
 use backout::observe::{AlertmanagerClient, PrometheusClient, PrometheusLimits, WATCHDOG};
 use backout::outgoing::{Clients, EndpointSettings};
 use backout::policy::matcher::parse_one;
@@ -72,9 +72,9 @@ fn config(alertmanagers: &[&str]) -> String {
 }
 
 fn alert(pairs: &[(&str, &str)], starts_at: Time) -> Alert {
-    let labels: Labels = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let fingerprint = Fingerprint::of(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let (status, annotations) = (AlertStatus::Firing, Labels::new());
+    let labels: Texts = pairs.iter().copied().collect();
+    let fingerprint = Fingerprint::of(labels.iter());
+    let (status, annotations) = (AlertStatus::Firing, Texts::new());
     Alert { fingerprint, status, labels, annotations, starts_at, ends_at: None, generator_url: String::new() }
 }
 

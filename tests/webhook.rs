@@ -54,7 +54,7 @@ async fn a_200_means_that_the_receipt_is_committed_and_on_its_way() {
         assert_eq!((reply.status, reply.body.as_str()), (200, "accepted\n"), "{name}");
         let row = service.store.rows.lock().expect("rows").last().cloned().expect("a row");
         assert_eq!((row.seq, row.kind, row.at), (number as u64 + 1, RowKind::Receipt, now()));
-        assert_eq!(Receipt::decode(&row.body), Ok(Receipt { source: Source::Alertmanager, body: &body }));
+        assert_eq!(Receipt::decode(&row.body), Ok(Receipt { source: Source::Alertmanager, body: body.as_slice().into() }));
         let received = service.received().await;
         assert_eq!((received.seq, received.at, received.source), (row.seq, row.at, Source::Alertmanager));
         assert_eq!(received.body, body);

@@ -52,10 +52,12 @@ impl MemoryArgs {
         }
         let names: Vec<String> = targets.iter().map(|target| format!("{}/{}", target.namespace, target.name)).collect();
         let answer = Client::new(&self.remote)?.get("book", &[("target", &names.join(","))]).await?;
-        serde_json::from_value(answer).map_err(|error| {
+        let mut memory: Memory = serde_json::from_value(answer).map_err(|error| {
             let message = format!("{} tells what it remembers in a form that this program does not read: {error}", self.source());
             Failure::new(Exit::Unreachable, message).help("use the program of the service's version")
-        })
+        })?;
+        memory.book.reindex();
+        Ok(memory)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::incident::{Incident, Lane};
+use super::index::Index;
 use crate::model::{
     Alert, AlertStatus, Digest, Identity, IncidentId, Lookup, Occurrence, PauseScope, PostedChange, TargetId, TargetRef, Time,
 };
@@ -44,6 +45,9 @@ pub struct Book {
     pub forgot_at: Option<Time>,
     /// Numbers pauses.
     pub next: u64,
+    /// Derived from the above, never written.
+    #[serde(skip)]
+    pub(super) index: Index,
 }
 
 /// An alert whose target is being looked for.
@@ -251,6 +255,34 @@ impl Book {
     /// Incidents that are not over.
     pub fn open(&self) -> impl Iterator<Item = &Incident> {
         self.incidents.values().filter(|incident| incident.is_open())
+    }
+
+    /// Open incidents that hold an occurrence.
+    pub(super) fn holders(&self, occurrence: Occurrence) -> impl Iterator<Item = &Incident> {
+        self.index.holders(occurrence).filter_map(|id| self.incidents.get(id))
+    }
+
+    /// Open incidents of a place, see [`super::index::place`].
+    pub(super) fn open_at(&self, place: &str) -> impl Iterator<Item = &Incident> {
+        self.index.at(place).filter_map(|id| self.incidents.get(id)).filter(|incident| incident.is_open())
+    }
+
+    /// Builds what is derived anew, for a book that was read.
+    pub(crate) fn reindex(&mut self) {
+        self.index = Index::default();
+        for incident in self.incidents.values() {
+            self.index.file(incident, None);
+        }
+        for (occurrence, pending) in &self.pending {
+            self.index.look_up(occurrence, None, Some(pending.due));
+        }
+    }
+
+    /// Whether what is derived is what the rest says: for tests and simulations.
+    pub fn is_indexed(&self) -> bool {
+        let mut anew = self.clone();
+        anew.reindex();
+        anew.index == self.index
     }
 
     /// Whether a receipt's row was consumed already.

@@ -1,49 +1,72 @@
 //! When something is to be done for an incident or a look-up, if nothing else happens. Every phase of an open incident has a
 //! deadline, so that nothing is ever silent.
 
+use std::time::Duration;
+
 use super::book::Book;
 use super::incident::{Incident, Phase};
 use super::limits::{LOST, Limits};
 use crate::model::Time;
 
-/// When an incident needs a tick.
-fn due(incident: &Incident, limits: &Limits) -> Option<Time> {
-    if !incident.is_open() {
-        return None;
+/// When an incident needs a tick, by what is added to each time: see [`Times::after`]. Kept apart, so that they can be filed without
+/// knowing the product's times.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Times(pub(super) [Option<Time>; Times::KINDS]);
+
+impl Times {
+    /// As it is, to be reminded of, to expire, to be sent again, to be listed in the page that it is part of.
+    pub(super) const KINDS: usize = 5;
+
+    /// What is added to each of them.
+    fn after(limits: &Limits) -> [Duration; Self::KINDS] {
+        [Duration::ZERO, limits.remind_every, limits.expire_after, limits.watch_every, limits.fold_gather]
     }
-    let observation = match (&incident.asked, &incident.retry) {
-        (Some(asked), _) => Some(asked.at + LOST),
-        (None, Some(retry)) => Some(retry.at),
-        (None, None) => None,
-    };
-    let phase = match incident.phase {
-        Phase::Settling { until } | Phase::Approval { until } => Some(until),
-        Phase::Countdown { until } => until.or_else(|| suspended_until(incident, limits)),
-        Phase::Deciding { since } if observation.is_none() => Some(since),
-        Phase::Preparing { since } => Some(since + LOST),
-        Phase::Redeciding { since } | Phase::Verifying { since } if observation.is_none() => Some(since),
-        Phase::Executing { since, doubtful, .. } => match (doubtful, observation) {
-            (true, Some(_)) => None,
-            (true, None) => Some(since),
-            (false, _) => Some(since + LOST),
-        },
-        Phase::Paged => {
-            let reminds = incident.acknowledged.is_none() && incident.quiet_since.is_none();
-            let page = incident.page.as_ref().filter(|page| reminds && !page.announced);
-            let reminder = page.map(|page| page.sent_at + limits.remind_every);
-            earliest(reminder, Some(incident.heard_at + limits.expire_after))
+
+    /// Those of an incident; none once it is over.
+    pub(super) fn of(incident: &Incident) -> Self {
+        if !incident.is_open() {
+            return Self::default();
         }
-        Phase::Verified | Phase::Shadowed | Phase::FixForward => Some(incident.heard_at + limits.expire_after),
-        Phase::Deciding { .. } | Phase::Redeciding { .. } | Phase::Verifying { .. } | Phase::Closed { .. } => None,
-    };
-    let page = earliest(unheard(incident, limits), unlisted(incident, limits));
-    earliest(page, earliest(observation, phase))
+        let observation = match (&incident.asked, &incident.retry) {
+            (Some(asked), _) => Some(asked.at + LOST),
+            (None, Some(retry)) => Some(retry.at),
+            (None, None) => None,
+        };
+        let (mut plain, mut reminded, mut expires) = (None, None, None);
+        match incident.phase {
+            Phase::Settling { until } | Phase::Approval { until } | Phase::Countdown { until: Some(until) } => {
+                plain = Some(until)
+            }
+            Phase::Countdown { until: None } => reminded = suspended_at(incident),
+            Phase::Deciding { since } | Phase::Redeciding { since } | Phase::Verifying { since } => {
+                plain = observation.is_none().then_some(since);
+            }
+            Phase::Preparing { since } => plain = Some(since + LOST),
+            Phase::Executing { since, doubtful, .. } => {
+                plain = match (doubtful, observation) {
+                    (true, Some(_)) => None,
+                    (true, None) => Some(since),
+                    (false, _) => Some(since + LOST),
+                };
+            }
+            Phase::Paged => {
+                let reminds = incident.acknowledged.is_none() && incident.quiet_since.is_none();
+                let page = incident.page.as_ref().filter(|page| reminds && !page.announced);
+                (reminded, expires) = (page.map(|page| page.sent_at), Some(incident.heard_at));
+            }
+            Phase::Verified | Phase::Shadowed | Phase::FixForward => expires = Some(incident.heard_at),
+            Phase::Closed { .. } => {}
+        }
+        let unheard = incident.page.as_ref().and_then(|page| page.unheard);
+        let unlisted = incident.page.as_ref().and_then(|page| page.unlisted_since);
+        Self([earliest(observation, plain), reminded, expires, unheard, unlisted])
+    }
 }
 
-/// Whoever suspended a countdown has this long to approve or veto; then it is a page like any other.
-fn suspended_until(incident: &Incident, limits: &Limits) -> Option<Time> {
+/// Whoever suspended a countdown has as long as a page waits for an answer to approve or veto; then it is a page like any other.
+fn suspended_at(incident: &Incident) -> Option<Time> {
     let decided = incident.decision.as_ref().map(|decision| decision.at);
-    incident.acknowledged.as_ref().map(|(at, _)| decided.map_or(*at, |decided| decided.max(*at)) + limits.remind_every)
+    incident.acknowledged.as_ref().map(|(at, _)| decided.map_or(*at, |decided| decided.max(*at)))
 }
 
 /// When a page that no channel took is sent again.
@@ -63,14 +86,14 @@ fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {
     }
 }
 
-/// All incidents and look-ups that are due, the earliest first.
+/// The incident or look-up that is due first.
 pub(super) fn first_due(book: &Book, limits: &Limits) -> Option<(Time, Due)> {
-    let incident = book.open().filter_map(|incident| Some((due(incident, limits)?, &incident.id))).min();
-    let pending = book.pending.iter().map(|(key, pending)| (pending.due, key)).min();
-    match (incident, pending) {
+    let first = |(kind, after)| book.index.first(kind).map(|(at, id)| (at + after, id));
+    let incident = Times::after(limits).into_iter().enumerate().filter_map(first).min();
+    match (incident, book.index.first_pending()) {
         (Some((at, id)), None) => Some((at, Due::Incident(id.clone()))),
         (Some((at, id)), Some((later, _))) if at <= later => Some((at, Due::Incident(id.clone()))),
-        (_, Some((at, key))) => Some((at, Due::Pending(key.clone()))),
+        (_, Some((at, key))) => Some((at, Due::Pending(key.to_owned()))),
         (None, None) => None,
     }
 }

@@ -1,11 +1,13 @@
 //! How records change the book. Live and at recovery this is the only way it changes, so that both arrive at the same book.
 
-use super::book::{Book, Gap, PastRollback, Seen};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::book::{Book, Gap, History, PastRollback, Seen};
 use super::incident::{Incident, Phase};
 use super::ledger;
 use super::transition::{Event, IllegalEvent};
 use crate::journal::record::{Record, Stamped};
-use crate::model::{AlertStatus, Applied, IncidentId, Occurrence, PauseScope, Time};
+use crate::model::{AlertStatus, Applied, IncidentId, PauseScope, Time};
 
 /// Consumed receipts that are remembered one by one.
 const RECEIPTS: usize = 8192;
@@ -61,10 +63,15 @@ impl Book {
             Record::Consumed { seq } => self.consume(*seq),
             Record::Seen { seen } => self.see(*seen),
             Record::Pending { pending } => {
-                self.pending.insert(pending.alert.occurrence().to_string(), (**pending).clone());
+                let occurrence = pending.alert.occurrence().to_string();
+                let before = self.pending.get(&occurrence).map(|before| before.due);
+                self.index.look_up(&occurrence, before, Some(pending.due));
+                self.pending.insert(occurrence, (**pending).clone());
             }
             Record::Located { occurrence } => {
-                self.pending.remove(occurrence);
+                if let Some(pending) = self.pending.remove(occurrence) {
+                    self.index.look_up(occurrence, Some(pending.due), None);
+                }
             }
             Record::Incident { id, event } => self.incident(id, event, at)?,
             Record::Watched { event } => {
@@ -131,28 +138,33 @@ impl Book {
     fn incident(&mut self, id: &IncidentId, event: &Event, at: Time) -> Result<(), IllegalEvent> {
         if let Event::Opened { incident } = event {
             self.note_flap(incident, at);
-            self.note_alerts(incident, at);
+            note_alerts(&mut self.targets, incident, at);
             self.incidents.insert(id.clone(), (**incident).clone());
+            self.index.file(incident, None);
             return Ok(());
         }
         let illegal = IllegalEvent { incident: id.clone(), phase: "absent", event: "any" };
         let Some(incident) = self.incidents.get_mut(id) else { return Err(illegal) };
         let was_quiet = incident.quiet_since.is_some();
         incident.apply(event, at)?;
-        let incident = incident.clone();
+        let (incident, targets) = (&*incident, &mut self.targets);
+        let joined = if let Event::Joined { member } = event { Some(member.alert.occurrence()) } else { None };
+        self.index.file(incident, joined);
+        // One that was quiet and fires again flaps by itself.
+        let refired = was_quiet && incident.quiet_since.is_none();
         match event {
             Event::Joined { .. } => {
-                if was_quiet && incident.quiet_since.is_none() {
-                    self.note_flap(&incident, at);
+                if refired {
+                    add_flap(targets, incident, at);
                 }
-                self.note_alerts(&incident, at);
+                note_alerts(targets, incident, at);
             }
-            Event::Quiet { quiet: false } if was_quiet => self.note_flap(&incident, at),
-            Event::Intended => self.note_intent(&incident, at),
-            Event::Applied { applied: Applied::Done { .. } | Applied::Already { .. } } => self.note_bad(&incident, at),
-            Event::AttemptEnded { .. } => self.note_end(&incident, at),
-            Event::Phase { to: Phase::Shadowed } => self.note_would_have(&incident, at),
-            Event::Vetoed { .. } => self.note_veto(&incident, at),
+            Event::Quiet { quiet: false } if refired => add_flap(targets, incident, at),
+            Event::Intended => note_intent(targets, incident, at),
+            Event::Applied { applied: Applied::Done { .. } | Applied::Already { .. } } => note_bad(targets, incident, at),
+            Event::AttemptEnded { .. } => note_end(targets, incident, at),
+            Event::Phase { to: Phase::Shadowed } => note_would_have(targets, incident, at),
+            Event::Vetoed { .. } => note_veto(targets, incident, at),
             _ => {}
         }
         Ok(())
@@ -162,90 +174,102 @@ impl Book {
     /// of one incident are one flap.
     fn note_flap(&mut self, incident: &Incident, at: Time) {
         let Some(target) = &incident.target else { return };
-        let of_it = |other: &&Incident| other.target.as_ref().is_some_and(|t| t.at == target.at) && other.lane == incident.lane;
-        let others = || self.incidents.values().filter(of_it).filter(|other| other.id != incident.id);
+        let of_it = |other: &&Incident| other.lane == incident.lane && other.id != incident.id;
+        let place = target.at.to_string();
+        let others = || self.index.at(&place).filter_map(|id| self.incidents.get(id)).filter(of_it);
         // The same firing, heard of late, is no other one.
         let same = |other: &Incident| incident.members.keys().any(|occurrence| other.members.contains_key(occurrence));
-        let known = self.incidents.contains_key(&incident.id);
-        if known || (others().next().is_some() && !others().any(same)) {
-            let history = self.targets.entry(target.at.to_string()).or_default();
-            history.damping.entry(incident.lane.key()).or_default().add(at);
+        if others().next().is_some() && !others().any(same) {
+            add_flap(&mut self.targets, incident, at);
         }
-    }
-
-    fn note_alerts(&mut self, incident: &Incident, at: Time) {
-        let (Some(target), Some(release)) = (&incident.target, &incident.release) else { return };
-        let history = self.targets.entry(target.at.to_string()).or_default();
-        for member in incident.members.values() {
-            ledger::alert_fired(history, release, member.alert.label("alertname"), at);
-        }
-    }
-
-    /// The intent spends the budget, whatever becomes of it.
-    fn note_intent(&mut self, incident: &Incident, at: Time) {
-        // Without a step it is a person's rollback that is only proven: the ledger has it already, and it is not on our account.
-        let Some(attempt) = incident.attempts.last().filter(|attempt| !attempt.plan.steps.is_empty()) else { return };
-        let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
-        let known = |past: &PastRollback| past.incident.as_ref() == Some(&incident.id) && past.from == attempt.plan.from.digest;
-        if !history.rollbacks.iter().any(known) {
-            let past = PastRollback {
-                lane: incident.lane.key(),
-                incident: Some(incident.id.clone()),
-                from: attempt.plan.from.digest.clone(),
-                to: attempt.plan.to.digest.clone(),
-                at,
-                ended_at: None,
-            };
-            ledger::rolled_back(history, past);
-        }
-    }
-
-    /// Shadow has a budget, a cooldown and penalties of its own: what it would have done counts there.
-    fn note_would_have(&mut self, incident: &Incident, at: Time) {
-        let Some(plan) = &incident.plan else { return };
-        let history = self.targets.entry(plan.target.at.to_string()).or_default();
-        let past = PastRollback {
-            lane: incident.lane.key(),
-            incident: Some(incident.id.clone()),
-            from: plan.from.digest.clone(),
-            to: plan.to.digest.clone(),
-            at,
-            ended_at: Some(at),
-        };
-        ledger::rolled_back(history, past);
-    }
-
-    fn note_bad(&mut self, incident: &Incident, at: Time) {
-        let Some(attempt) = incident.attempts.last() else { return };
-        let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
-        ledger::mark_bad(history, &attempt.plan.from.digest, incident.id.as_str(), at);
-    }
-
-    fn note_end(&mut self, incident: &Incident, at: Time) {
-        let Some(attempt) = incident.attempts.last() else { return };
-        let history = self.targets.entry(attempt.plan.target.at.to_string()).or_default();
-        for past in &mut history.rollbacks {
-            if past.incident.as_ref() == Some(&incident.id) {
-                past.ended_at = past.ended_at.or(Some(at));
-            }
-        }
-    }
-
-    fn note_veto(&mut self, incident: &Incident, at: Time) {
-        let Some(target) = &incident.target else { return };
-        let history = self.targets.entry(target.at.to_string()).or_default();
-        let until = at + super::limits::VETO;
-        history.veto_until = Some(history.veto_until.map_or(until, |known| known.max(until)));
     }
 
     fn forget(&mut self, before: Time) {
-        self.incidents.retain(|_, incident| match incident.phase {
-            Phase::Closed { at, .. } => at >= before,
-            _ => true,
+        let index = &mut self.index;
+        self.incidents.retain(|id, incident| {
+            let kept = !matches!(incident.phase, Phase::Closed { at, .. } if at < before);
+            if !kept {
+                index.forget(id);
+            }
+            kept
         });
-        let open: Vec<Occurrence> =
-            self.open().flat_map(|incident| incident.members.values().map(|member| member.alert.occurrence())).collect();
-        self.seen.retain(|_, seen| seen.at >= before || open.contains(&seen.occurrence));
+        let index = &self.index;
+        self.seen.retain(|_, seen| seen.at >= before || index.holders(seen.occurrence).next().is_some());
         self.pauses.retain(|_, pause| pause.until >= before);
     }
+}
+
+/// What is known of each target.
+type Targets = BTreeMap<String, History>;
+
+fn add_flap(targets: &mut Targets, incident: &Incident, at: Time) {
+    let Some(target) = &incident.target else { return };
+    let history = targets.entry(target.at.to_string()).or_default();
+    history.damping.entry(incident.lane.key()).or_default().add(at);
+}
+
+fn note_alerts(targets: &mut Targets, incident: &Incident, at: Time) {
+    let (Some(target), Some(release)) = (&incident.target, &incident.release) else { return };
+    let history = targets.entry(target.at.to_string()).or_default();
+    let names: BTreeSet<&str> = incident.members.values().map(|member| member.alert.label("alertname")).collect();
+    for name in names {
+        ledger::alert_fired(history, release, name, at);
+    }
+}
+
+/// The intent spends the budget, whatever becomes of it.
+fn note_intent(targets: &mut Targets, incident: &Incident, at: Time) {
+    // Without a step it is a person's rollback that is only proven: the ledger has it already, and it is not on our account.
+    let Some(attempt) = incident.attempts.last().filter(|attempt| !attempt.plan.steps.is_empty()) else { return };
+    let history = targets.entry(attempt.plan.target.at.to_string()).or_default();
+    let known = |past: &PastRollback| past.incident.as_ref() == Some(&incident.id) && past.from == attempt.plan.from.digest;
+    if !history.rollbacks.iter().any(known) {
+        let past = PastRollback {
+            lane: incident.lane.key(),
+            incident: Some(incident.id.clone()),
+            from: attempt.plan.from.digest.clone(),
+            to: attempt.plan.to.digest.clone(),
+            at,
+            ended_at: None,
+        };
+        ledger::rolled_back(history, past);
+    }
+}
+
+/// Shadow has a budget, a cooldown and penalties of its own: what it would have done counts there.
+fn note_would_have(targets: &mut Targets, incident: &Incident, at: Time) {
+    let Some(plan) = &incident.plan else { return };
+    let history = targets.entry(plan.target.at.to_string()).or_default();
+    let past = PastRollback {
+        lane: incident.lane.key(),
+        incident: Some(incident.id.clone()),
+        from: plan.from.digest.clone(),
+        to: plan.to.digest.clone(),
+        at,
+        ended_at: Some(at),
+    };
+    ledger::rolled_back(history, past);
+}
+
+fn note_bad(targets: &mut Targets, incident: &Incident, at: Time) {
+    let Some(attempt) = incident.attempts.last() else { return };
+    let history = targets.entry(attempt.plan.target.at.to_string()).or_default();
+    ledger::mark_bad(history, &attempt.plan.from.digest, incident.id.as_str(), at);
+}
+
+fn note_end(targets: &mut Targets, incident: &Incident, at: Time) {
+    let Some(attempt) = incident.attempts.last() else { return };
+    let history = targets.entry(attempt.plan.target.at.to_string()).or_default();
+    for past in &mut history.rollbacks {
+        if past.incident.as_ref() == Some(&incident.id) {
+            past.ended_at = past.ended_at.or(Some(at));
+        }
+    }
+}
+
+fn note_veto(targets: &mut Targets, incident: &Incident, at: Time) {
+    let Some(target) = &incident.target else { return };
+    let history = targets.entry(target.at.to_string()).or_default();
+    let until = at + super::limits::VETO;
+    history.veto_until = Some(history.veto_until.map_or(until, |known| known.max(until)));
 }

@@ -10,12 +10,14 @@ use super::limits::backoff;
 use super::locate;
 use super::observation::Purpose;
 use super::transition::Event;
-use super::{ledger, tell};
+use super::{index, ledger, tell};
 use crate::journal::record::{Record, Stamped};
+use crate::journal::scan::Sighting;
 use crate::model::{
     Alert, AlertStatus, Dependency, Digest, IncidentId, Moment, Notification, Onset, Resolution, Time, Unknown, UnknownKind,
     Workload,
 };
+use crate::policy::types::Policies;
 
 /// A repeat of what was said within this time changes nothing and is not recorded again.
 const REPEAT_MILLIS: i64 = 60_000;
@@ -53,6 +55,18 @@ pub(super) fn received(
     }
 }
 
+/// Whether a firing alert could change anything: a policy is about it, or it is known from policies that were.
+pub fn concerns(policies: &Policies, book: &Book, alert: &Sighting<'_>) -> bool {
+    if !policies.about_with(|name| alert.label(name)).is_empty() {
+        return true;
+    }
+    if book.pending.is_empty() && book.index.holds_nothing() {
+        return false;
+    }
+    let occurrence = alert.occurrence();
+    book.holders(occurrence).next().is_some() || book.pending.contains_key(&occurrence.to_string())
+}
+
 fn is_foreign(ctx: &Context<'_>, alert: &Alert) -> bool {
     let cluster = alert.label("cluster");
     !cluster.is_empty() && ctx.cluster.is_some_and(|ours| ours != cluster)
@@ -68,12 +82,10 @@ fn see(book: &Book, now: Time, alert: &Alert, step: &mut Step) {
 
 fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut Step) -> Heard {
     let occurrence = alert.occurrence();
-    let holders: Vec<IncidentId> = book
-        .open()
-        .filter(|incident| incident.members.get(&occurrence.to_string()).is_some_and(|member| member.resolved_at.is_none()))
-        .map(|incident| incident.id.clone())
-        .collect();
-    let known = book.seen.get(&occurrence.to_string()).is_some_and(|seen| seen.status == AlertStatus::Resolved);
+    let key = occurrence.to_string();
+    let fires = |incident: &&Incident| incident.members.get(&key).is_some_and(|member| member.resolved_at.is_none());
+    let holders: Vec<IncidentId> = book.holders(occurrence).filter(fires).map(|incident| incident.id.clone()).collect();
+    let known = book.seen.get(&key).is_some_and(|seen| seen.status == AlertStatus::Resolved);
     if known && holders.is_empty() {
         return Heard::Duplicate;
     }
@@ -112,7 +124,7 @@ fn firing(
     let known = book.seen.get(&key);
     let stale = known.is_some_and(|seen| seen.resolved_at.is_some());
     let waiting = book.pending.get(&key).map(|pending| pending.wanted.clone()).unwrap_or_default();
-    let held_by = book.open().filter(|incident| incident.members.contains_key(&key)).map(|incident| &incident.lane);
+    let held_by = book.holders(alert.occurrence()).map(|incident| &incident.lane);
     let holders: Vec<&Lane> = held_by.chain(waiting.iter().map(|(lane, _, _)| lane)).collect();
     // An incident of one lane takes no alert away from another: one in shadow may be open long after the live one was closed.
     let mut lanes = locate::lanes(ctx.policies, &alert);
@@ -178,8 +190,7 @@ fn heard_again(
     step: &mut Step,
 ) {
     let key = alert.occurrence().to_string();
-    let holders: Vec<IncidentId> =
-        book.open().filter(|incident| incident.members.contains_key(&key)).map(|incident| incident.id.clone()).collect();
+    let holders: Vec<IncidentId> = book.holders(alert.occurrence()).map(|incident| incident.id.clone()).collect();
     for id in holders {
         let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
         let Some(known) = draft.incident.members.get(&key).cloned() else { continue };
@@ -304,7 +315,8 @@ fn open_or_join(
         Record::Incident { event: Event::Opened { incident }, .. } if joins(&&**incident) => Some(incident.id.clone()),
         _ => None,
     });
-    if let Some(id) = book.open().find(joins).map(|incident| incident.id.clone()).or(opened_now) {
+    let place = target.as_ref().map_or_else(|_| index::nowhere(&policy), |workload| workload.id.at.to_string());
+    if let Some(id) = book.open_at(&place).find(joins).map(|incident| incident.id.clone()).or(opened_now) {
         if let Some(mut draft) = Draft::of(ctx, book, now, &id, step) {
             joined(&mut draft, member);
         }

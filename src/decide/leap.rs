@@ -83,6 +83,8 @@ impl Book {
         move_by(by, self.alive_at.as_mut());
         move_by(by, self.watch_heard_at.as_mut());
         move_by(by, self.forgot_at.as_mut());
+        // What is filed by its time is filed anew.
+        self.reindex();
     }
 }
 
@@ -180,7 +182,7 @@ mod tests {
     use crate::decide::incident::{Asked, Lane, Page, Retry};
     use crate::decide::limits::Limits;
     use crate::decide::observation::Purpose;
-    use crate::model::{Alert, AlertStatus, Digest, Fingerprint, Labels, Onset, PauseScope, Reason};
+    use crate::model::{Alert, AlertStatus, Digest, Fingerprint, Onset, PauseScope, Reason, Texts};
 
     const HOUR: i64 = 3_600_000;
 
@@ -192,8 +194,8 @@ mod tests {
         let alert = Alert {
             fingerprint: Fingerprint(1),
             status: AlertStatus::Firing,
-            labels: Labels::new(),
-            annotations: Labels::new(),
+            labels: Texts::default(),
+            annotations: Texts::default(),
             starts_at: at(3),
             ends_at: None,
             generator_url: String::new(),

@@ -4,16 +4,15 @@ use serde_json::json;
 
 use super::incident::Lane;
 use crate::model::{Alert, Lookup, Mode, TargetRef};
-use crate::policy::matcher;
 use crate::policy::types::{Policies, Policy, TargetRule};
 
 /// Every lane that an alert opens: the first matching policy that is not in shadow, and each matching one in shadow.
 pub(super) fn lanes<'a>(policies: &'a Policies, alert: &Alert) -> Vec<(Lane, &'a Policy)> {
     let mut lanes = Vec::new();
     let mut live = false;
-    for policy in &policies.policies {
+    for policy in policies.about_with(|name| alert.labels.get(name)) {
         let shadow = policy.mode == Mode::Shadow;
-        if (live && !shadow) || !matcher::all_match(&policy.matchers, &alert.labels) {
+        if live && !shadow {
             continue;
         }
         live |= !shadow;

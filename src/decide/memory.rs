@@ -54,7 +54,7 @@ pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
         .map(|incident| Incident { evidence: None, ..incident.clone() })
         .chain(beside.into_iter().take(INCIDENTS).map(bare))
         .map(|incident| (incident.id.clone(), incident));
-    let excerpt = Book {
+    let mut excerpt = Book {
         incidents: incidents.collect(),
         pending: Default::default(),
         seen: Default::default(),
@@ -74,7 +74,9 @@ pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
             .collect(),
         forgot_at: book.forgot_at,
         next: book.next,
+        index: Default::default(),
     };
+    excerpt.reindex();
     (excerpt, cut)
 }
 

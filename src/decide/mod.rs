@@ -10,6 +10,7 @@ pub mod effect;
 mod events;
 mod fold;
 pub mod incident;
+mod index;
 mod intake;
 mod leap;
 pub mod ledger;
@@ -32,5 +33,6 @@ pub mod transition;
 mod unwatched;
 pub mod verdict;
 
+pub use intake::concerns;
 pub use leap::set_back_while_away;
 pub use step::{step, wake_at};

@@ -7,8 +7,9 @@ use super::book::Book;
 use super::brakes;
 use super::incident::{Incident, Member};
 use super::observation::{Answer, Observation};
-use crate::model::{Resolution, Time};
+use crate::model::{Resolution, Texts, Time};
 use crate::policy::expr::{Known, Path, Scope, Value};
+use crate::policy::matcher::all_match_with;
 
 /// Facts that nobody asked for yet answer with this reason; the caller asks for them and decides again.
 pub(super) const NOT_OBSERVED: &str = "not observed yet";
@@ -26,7 +27,7 @@ impl Scope for IncidentScope<'_> {
     fn value(&self, path: &Path) -> Known {
         match path {
             Path::Label(name) => Ok(self.lead(|lead| text(lead.alert.label(name)))?),
-            Path::Annotation(name) => self.lead(|lead| text(lead.alert.annotations.get(name).map_or("", String::as_str))),
+            Path::Annotation(name) => self.lead(|lead| text(lead.alert.annotations.get(name).unwrap_or_default())),
             Path::AlertName => self.lead(|lead| text(lead.alert.label("alertname"))),
             Path::AlertStartsAt => self.lead(|lead| Value::Time(lead.alert.starts_at.millis())),
             Path::AlertFingerprint => self.lead(|lead| Value::Text(lead.alert.fingerprint.to_string())),
@@ -34,7 +35,7 @@ impl Scope for IncidentScope<'_> {
             Path::Alerts => Ok(Value::List(self.incident.firing().map(alert).collect())),
             Path::Now => Ok(Value::Time(self.now.millis())),
             Path::Firing(matchers) => {
-                let one = self.incident.firing().any(|member| crate::policy::matcher::all_match(matchers, &member.alert.labels));
+                let one = self.incident.firing().any(|member| all_match_with(matchers, |name| member.alert.labels.get(name)));
                 // A cut list proves presence, never absence.
                 if !one && self.incident.truncated() { Err("the notification was cut".to_owned()) } else { Ok(Value::Bool(one)) }
             }
@@ -126,7 +127,7 @@ fn text(value: &str) -> Value {
 }
 
 fn alert(member: &Member) -> Value {
-    let texts = |map: &BTreeMap<String, String>| Value::Map(map.iter().map(|(k, v)| (k.clone(), text(v))).collect());
+    let texts = |texts: &Texts| Value::Map(texts.iter().map(|(name, value)| (name.to_owned(), text(value))).collect());
     Value::Map(BTreeMap::from([
         ("labels".to_owned(), texts(&member.alert.labels)),
         ("annotations".to_owned(), texts(&member.alert.annotations)),

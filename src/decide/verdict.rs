@@ -160,7 +160,9 @@ impl<'a> Judge<'a> {
         };
         let place = format!("{}:{}", rule.place.file, rule.place.line);
         let mut trail = RuleTrail { rule: rule.name.clone(), place, matchers: true, conditions: Vec::new(), truth: Truth::False };
-        let matches = |member: &crate::decide::incident::Member| matcher::all_match(&rule.matchers, &member.alert.labels);
+        let matches = |member: &crate::decide::incident::Member| {
+            matcher::all_match_with(&rule.matchers, |name| member.alert.labels.get(name))
+        };
         if !rule.matchers.is_empty() && !self.incident.firing().any(matches) {
             trail.matchers = false;
             return (trail, Tri::False, Vec::new());

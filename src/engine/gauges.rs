@@ -12,8 +12,12 @@ use crate::journal::record::{Record, Stamped};
 use crate::metrics::{ActionResult, AlertResult, Asked, ChangeBy, Figure, Metrics};
 use crate::model::{AlertStatus, Brake, Reason, Resolution, Source, Unknown, UnknownKind};
 
-/// Counts what became of a receipt's alerts; what was accepted was counted when it was acknowledged.
-pub(super) fn heard(metrics: &Metrics, source: Source, heard: &[(AlertStatus, Heard)]) {
+/// Counts what became of a receipt's alerts; what was accepted was counted when it was acknowledged. So many firing ones concerned
+/// nobody and were not looked at further.
+pub(super) fn heard(metrics: &Metrics, source: Source, heard: &[(AlertStatus, Heard)], unmatched: u64) {
+    if unmatched > 0 {
+        metrics.alerts_received(source, AlertStatus::Firing, AlertResult::Unmatched).inc_by(unmatched);
+    }
     for (status, heard) in heard {
         let result = match heard {
             Heard::Duplicate | Heard::Stale => AlertResult::Duplicate,

@@ -66,10 +66,11 @@ pub(super) async fn recover(store: &dyn Store) -> Result<Recovered, RecoverError
     // Receipts may lie before the snapshot and be unconsumed; steps before it are in it.
     let mut seq = through.min(book.consumed_through);
     let mut receipts = Vec::new();
-    loop {
-        let rows = store.read_after(seq, PAGE).await?;
-        let Some(last) = rows.last() else { break };
+    let mut rows = store.read_after(seq, PAGE).await?;
+    while let Some(last) = rows.last() {
         seq = last.seq;
+        // Read while these are folded.
+        let next = store.read_after(seq, PAGE);
         for row in rows {
             match row.kind {
                 RowKind::Receipt => receipts.push((row.seq, row.at, row.body)),
@@ -84,6 +85,7 @@ pub(super) async fn recover(store: &dyn Store) -> Result<Recovered, RecoverError
             }
         }
         receipts.retain(|(seq, _, _)| !book.is_consumed(*seq));
+        rows = next.await?;
     }
     Ok(Recovered { book, seq: seq.max(through), receipts })
 }

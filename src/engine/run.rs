@@ -21,10 +21,10 @@ use crate::decide::effect::{Context, Effect, Input};
 use crate::decide::limits::Limits;
 use crate::decide::{self, operate};
 use crate::journal::receipt;
-use crate::journal::record::{self, Stamped};
+use crate::journal::record::{self, Record, Stamped};
 use crate::journal::snapshot;
 use crate::metrics::Metrics;
-use crate::model::{Operation, Order, Time, WatchEvent};
+use crate::model::{AlertStatus, Operation, Order, Time, WatchEvent};
 use crate::policy::types::Policies;
 use crate::ports::answer::{ChangeTold, IncidentTold, PauseBegun, PauseEnded};
 use crate::ports::{ControlError, Received, RowKind, Span, Store};
@@ -39,8 +39,13 @@ const INPUTS: usize = 4096;
 const COMMANDS: usize = 256;
 /// A commit is tried again after this.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
-/// Rows between snapshots.
+/// Rows between snapshots, at least.
 const SNAPSHOT_ROWS: u64 = 5_000;
+/// Records that may wait to be written with others, and for how long.
+const HELD: usize = 1024;
+const HOLD: Duration = Duration::from_secs(1);
+/// How old gauges may get.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// The loop turns at least this often, so that the book says that we are alive.
 const IDLE: Duration = Duration::from_secs(30);
 /// Effects that are under way get this long at the end.
@@ -76,6 +81,14 @@ pub struct Engine {
     book: Book,
     seq: u64,
     snapshot_at: u64,
+    /// Bytes of the last snapshot, and of the steps since.
+    snapshot_bytes: usize,
+    unfolded: usize,
+    shown_at: Time,
+    /// Whether the gauges show the book as it is.
+    shown: bool,
+    /// Records that wait to be written with others.
+    held: Vec<Stamped>,
     receipts: Vec<(u64, Time, Bytes)>,
     commands: mpsc::Receiver<Command>,
     inputs: mpsc::Receiver<Input>,
@@ -131,6 +144,11 @@ impl Engine {
             book,
             seq,
             snapshot_at: seq,
+            snapshot_bytes: 0,
+            unfolded: 0,
+            shown_at: Time::default(),
+            shown: false,
+            held: Vec::new(),
             receipts,
             commands,
             inputs,
@@ -155,11 +173,14 @@ impl Engine {
         if self.begin().await.is_err() {
             return inbox;
         }
+        self.show();
         self.ready.store(true, Ordering::Release);
         while !stop.is_cancelled() {
             let now = self.now();
             let wake = decide::wake_at(&self.book, &self.settings.limits).map_or(now + IDLE, |at| at.min(now + IDLE));
-            let mut batch = Batch::default();
+            let wake = self.held.first().map_or(wake, |held| wake.min(held.at + HOLD));
+            let wake = if self.shown { wake } else { wake.min(self.shown_at + SHOW_EVERY) };
+            let mut batch = Batch { records: std::mem::take(&mut self.held), ..Batch::default() };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -172,14 +193,18 @@ impl Engine {
             self.drain_queues(&mut inbox, &mut watch, &mut batch);
             self.listen(&mut batch);
             self.ticks(&mut batch);
-            if self.commit(batch).await.is_err() {
+            if self.can_wait(&batch) {
+                self.held = batch.records;
+            } else if self.commit(batch).await.is_err() {
                 self.ready.store(false, Ordering::Release);
                 return inbox;
             }
             self.settings.metrics.inbox_depth.set(i64::try_from(inbox.len()).unwrap_or(i64::MAX));
+            self.show();
         }
         self.ready.store(false, Ordering::Release);
         self.dispatcher.drain(DRAIN).await;
+        // What was held back is in the book, and so in the snapshot.
         self.snapshot().await;
         inbox
     }
@@ -235,13 +260,24 @@ impl Engine {
     }
 
     fn received(&mut self, received: Received, batch: &mut Batch) {
-        let Received { seq, at, elapsed, source, body, held } = received;
+        let Received { seq, at, elapsed, source, body, scan, held } = received;
         self.look_at_the_clock(batch);
         let at = self.leaps.corrected(at, elapsed);
-        let notification = receipt::read(source, &body, at).ok();
-        drop(held);
-        let heard = self.step_heard(Input::Received { seq, at, notification }, batch);
-        gauges::heard(&self.settings.metrics, source, &heard);
+        let (policies, book, cluster) = (&self.policies, &self.book, self.settings.cluster_name.as_deref());
+        let mut unmatched = 0;
+        // Most of what comes in concerns nobody: it is told apart before anything of it is owned.
+        let notification = scan.read(source, &body, at, |alert| {
+            if alert.status() == AlertStatus::Resolved {
+                return true;
+            }
+            let foreign = alert.is_foreign(cluster);
+            let concerns = !foreign && decide::concerns(policies, book, alert);
+            unmatched += u64::from(!foreign && !concerns);
+            concerns
+        });
+        drop((body, scan, held));
+        let heard = self.step_heard(Input::Received { seq, at, notification: Some(notification) }, batch);
+        gauges::heard(&self.settings.metrics, source, &heard, unmatched);
     }
 
     fn watched(&mut self, event: WatchEvent, batch: &mut Batch) {
@@ -391,12 +427,22 @@ impl Engine {
         }
     }
 
+    /// Whether a batch says only that receipts concerned nobody. Nobody waits for that, and after a crash they are read once more:
+    /// it is written with what comes next, and does not keep the next webhook waiting for the disk.
+    fn can_wait(&self, batch: &Batch) -> bool {
+        let now = self.now();
+        let fresh = |stamped: &Stamped| matches!(stamped.record, Record::Consumed { .. }) && now.since(stamped.at) < HOLD;
+        let idle = batch.effects.is_empty() && batch.answers.is_empty();
+        idle && batch.records.len() < HELD && batch.records.iter().all(fresh)
+    }
+
     /// Makes a batch durable, then answers and starts effects. While the journal does not commit, nothing else happens (people
     /// hear of it: `Lookout`).
     async fn commit(&mut self, batch: Batch) -> Result<(), NotDurable> {
         if !batch.records.is_empty() {
             match record::encode(&batch.records) {
                 Ok(bytes) => {
+                    self.unfolded += bytes.len();
                     self.seq = self.append(Bytes::from(bytes)).await;
                     self.feed.tell(self.seq, &batch.records, &self.view());
                 }
@@ -413,11 +459,21 @@ impl Engine {
         for effect in batch.effects {
             self.dispatcher.start(effect);
         }
-        gauges::set(&self.settings.metrics, &self.book);
-        if self.seq.saturating_sub(self.snapshot_at) >= SNAPSHOT_ROWS {
+        // A snapshot costs as much as the book is large: it is written once as much again stands behind the last one.
+        if self.seq.saturating_sub(self.snapshot_at) >= SNAPSHOT_ROWS && self.unfolded >= self.snapshot_bytes {
             self.snapshot().await;
         }
         Ok(())
+    }
+
+    /// Sets the gauges, which costs a look at every open incident: now, or soon.
+    fn show(&mut self) {
+        let now = self.now();
+        self.shown = now.since(self.shown_at) >= SHOW_EVERY;
+        if self.shown {
+            self.shown_at = now;
+            gauges::set(&self.settings.metrics, &self.book);
+        }
     }
 
     async fn append(&mut self, bytes: Bytes) -> u64 {
@@ -434,10 +490,13 @@ impl Engine {
 
     async fn snapshot(&mut self) {
         match snapshot::encode(&self.book) {
-            Ok(bytes) => match self.settings.store.snapshot(self.seq, self.now(), Bytes::from(bytes)).await {
-                Ok(()) => self.snapshot_at = self.seq,
-                Err(error) => tracing::warn!(%error, "no snapshot was written; the next start takes longer"),
-            },
+            Ok(bytes) => {
+                let size = bytes.len();
+                match self.settings.store.snapshot(self.seq, self.now(), Bytes::from(bytes)).await {
+                    Ok(()) => (self.snapshot_at, self.snapshot_bytes, self.unfolded) = (self.seq, size, 0),
+                    Err(error) => tracing::warn!(%error, "no snapshot was written; the next start takes longer"),
+                }
+            }
             Err(error) => tracing::error!(%error, "defect: the book cannot be encoded"),
         }
     }

@@ -29,11 +29,9 @@ pub(super) struct BodyRules<'a> {
     pub(super) deadline: Duration,
     /// Permits are bytes.
     pub(super) budget: Option<&'a Arc<Semaphore>>,
-    /// Stands before the body in what is returned, so that the body need not be copied behind it.
-    pub(super) prefix: &'a [u8],
 }
 
-/// Reads a body behind the prefix. What it took of the budget comes with it.
+/// Reads a body. What it took of the budget comes with it.
 pub(super) async fn read(body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
     let deadline = rules.deadline;
     tokio::time::timeout(deadline, collect(body, rules)).await.unwrap_or(Err(BodyError::Late))
@@ -48,11 +46,10 @@ async fn collect(mut body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<
     let mut share = Share { budget: rules.budget, held: None };
     // What is announced is reserved before it comes: who does not fit in is told at once, not after half the way.
     share.take(declared.unwrap_or(0))?;
-    let mut buffer = BytesMut::with_capacity(rules.prefix.len() + declared.unwrap_or(0));
-    buffer.extend_from_slice(rules.prefix);
+    let mut buffer = BytesMut::with_capacity(declared.unwrap_or(0));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
-        if buffer.len() - rules.prefix.len() + data.len() > rules.limit {
+        if buffer.len() + data.len() > rules.limit {
             return Err(BodyError::TooLarge);
         }
         if declared.is_none() {

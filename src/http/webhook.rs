@@ -18,8 +18,9 @@ use tokio_util::task::TaskTracker;
 use super::HttpSettings;
 use super::auth::{Denied, Peer, Scope, Tokens};
 use super::body::{self, BodyError, BodyRules};
-use crate::journal::census::{Census, Tally, census};
-use crate::journal::receipt::{HEADER_BYTES, Receipt};
+use crate::journal::census::{Census, Tally};
+use crate::journal::receipt::Receipt;
+use crate::journal::scan::Scan;
 use crate::journal::wire::Unparseable;
 use crate::metrics::{AlertResult, Metrics, WebhookResult};
 use crate::model::{AlertStatus, Source, Time};
@@ -49,6 +50,16 @@ enum Refusal {
     Closing,
     Store(StoreError),
     StoreLate,
+}
+
+/// A notification that was read whole.
+struct Taken {
+    source: Source,
+    at: Time,
+    elapsed: Duration,
+    body: Bytes,
+    scan: Scan,
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl Webhook {
@@ -101,18 +112,13 @@ impl Webhook {
         if self.inbox.capacity() == 0 {
             return Err(if self.inbox.is_closed() { Refusal::Closing } else { Refusal::InboxFull });
         }
-        let prefix = Receipt::header(source);
-        let rules = BodyRules {
-            limit: self.settings.body_limit,
-            deadline: self.settings.body_deadline,
-            budget: Some(&self.budget),
-            prefix: &prefix,
-        };
-        let (row, held) = body::read(request.into_body(), rules).await.map_err(Refusal::Body)?;
+        let rules =
+            BodyRules { limit: self.settings.body_limit, deadline: self.settings.body_deadline, budget: Some(&self.budget) };
+        let (body, held) = body::read(request.into_body(), rules).await.map_err(Refusal::Body)?;
         let at = self.clock.now();
-        let found = census(&row[HEADER_BYTES..], self.settings.cluster.as_deref()).map_err(Refusal::Unparseable)?;
+        let (scan, found) = self.scan(&body).map_err(Refusal::Unparseable)?;
         let result = if found.ours.total() + found.foreign.total() > 0 {
-            let committed = self.commit(source, (at, self.clock.elapsed()), row, held).await;
+            let committed = self.commit(Taken { source, at, elapsed: self.clock.elapsed(), body, scan, held }).await;
             self.count(source, &found, committed.is_ok());
             committed.map(|()| WebhookResult::Accepted)?
         } else {
@@ -122,27 +128,30 @@ impl Webhook {
         Ok(result)
     }
 
+    /// The one walk through a body, and what it counts.
+    fn scan(&self, body: &[u8]) -> Result<(Scan, Census), Unparseable> {
+        let scan = Scan::of(body)?;
+        let found = scan.census(body, self.settings.cluster.as_deref())?;
+        Ok((scan, found))
+    }
+
     /// Commits a receipt and hands it on. That happens in a task of its own: a receipt that was committed must reach the engine
     /// also when its sender has hung up, or was told to try again because the journal was slow.
-    async fn commit(
-        &self,
-        source: Source,
-        (at, elapsed): (Time, Duration),
-        row: Bytes,
-        held: Option<OwnedSemaphorePermit>,
-    ) -> Result<(), Refusal> {
+    async fn commit(&self, taken: Taken) -> Result<(), Refusal> {
+        let Taken { source, at, elapsed, body, scan, held } = taken;
         let slot = self.inbox.clone().try_reserve_owned().map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refusal::InboxFull,
             mpsc::error::TrySendError::Closed(_) => Refusal::Closing,
         })?;
+        let row = Bytes::from(Receipt::encode(source, &body));
         let store = Arc::clone(&self.store);
         let metrics = Arc::clone(&self.metrics);
         let commit = self.commits.spawn(async move {
             let started = tokio::time::Instant::now();
             // A failure is counted by the journal itself.
-            let seq = store.append(RowKind::Receipt, at, row.clone()).await?;
+            let seq = store.append(RowKind::Receipt, at, row).await?;
             metrics.webhook_commit.observe(started.elapsed().as_secs_f64());
-            slot.send(Received { seq, at, elapsed, source, body: row.slice(HEADER_BYTES..), held });
+            slot.send(Received { seq, at, elapsed, source, body, scan, held });
             Ok::<_, StoreError>(())
         });
         match tokio::time::timeout(self.settings.commit_deadline, commit).await {

@@ -3,5 +3,6 @@
 pub mod census;
 pub mod receipt;
 pub mod record;
+pub mod scan;
 pub mod snapshot;
 pub mod wire;

@@ -167,6 +167,9 @@ pub(super) fn decode_versioned<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Re
     match bytes.split_first() {
         None => Err(DecodeError::Empty),
         Some((version, _)) if *version > VERSION => Err(DecodeError::Newer(*version)),
-        Some((_, json)) => serde_json::from_slice(json).map_err(|error| DecodeError::Damaged(error.to_string())),
+        // One check of the whole text, instead of one for each string in it.
+        Some((_, json)) => std::str::from_utf8(json)
+            .map_err(|error| DecodeError::Damaged(error.to_string()))
+            .and_then(|json| serde_json::from_str(json).map_err(|error| DecodeError::Damaged(error.to_string()))),
     }
 }

@@ -16,5 +16,7 @@ pub fn encode(book: &Book) -> Result<Vec<u8>, DecodeError> {
 /// # Errors
 /// When the bytes are damaged or newer than this program.
 pub fn decode(bytes: &[u8]) -> Result<Book, DecodeError> {
-    decode_versioned(bytes)
+    let mut book: Book = decode_versioned(bytes)?;
+    book.reindex();
+    Ok(book)
 }

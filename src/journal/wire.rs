@@ -55,7 +55,7 @@ impl Stated {
 pub struct Head<'a> {
     /// The alert's own status.
     pub status: Stated,
-    /// As sent; only for a sink that wants details, like all that follow.
+    /// As sent, like all that follow.
     pub fingerprint: Cow<'a, str>,
     /// As sent.
     pub starts_at: Cow<'a, str>,
@@ -88,10 +88,6 @@ pub struct Envelope<'a> {
 
 /// Takes what a walk finds, alert by alert: its labels and annotations in the sender's order, then its end.
 pub trait Sink<'a> {
-    /// Whether annotations and all of [`Head`] are wanted. Without it they are checked and skipped: a body that one sink can walk
-    /// through, every sink can.
-    const DETAILS: bool;
-
     /// A label of the alert that is being walked. An empty value means the same as no label.
     fn label(&mut self, name: Cow<'a, str>, value: Cow<'a, str>);
 
@@ -213,33 +209,6 @@ impl<'de> serde::Deserialize<'de> for Value<'de> {
 
         json.deserialize_any(Reader(PhantomData))
     }
-}
-
-/// A value that is parsed as [`Value`] is, and not kept: an ignored one may hold what no text and no number can be.
-struct Checked;
-
-impl<'de> serde::Deserialize<'de> for Checked {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Checked {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self, A::Error> {
-        drain_list(list).map(|()| Self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self, A::Error> {
-        drain_map(map).map(|()| Self)
-    }
-
-    otherwise!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str => Self);
 }
 
 fn drain_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<(), A::Error> {
@@ -384,18 +353,14 @@ impl<'de, S: Sink<'de>> Visitor<'de> for AlertSeed<'_, 'de, S> {
                     Some(status) => head.status = status,
                     None => readable = false,
                 },
-                "annotations" if S::DETAILS => {
+                "annotations" => {
                     // Annotations are for people: one that is no text is left out.
                     map.next_value_seed(PairsSeed(|name, value| self.0.annotation(name, value), PhantomData))?;
                 }
-                "fingerprint" if S::DETAILS => head.fingerprint = map.next_value::<Value<'de>>()?.text(),
-                "startsAt" if S::DETAILS => head.starts_at = map.next_value::<Value<'de>>()?.text(),
-                "endsAt" if S::DETAILS => head.ends_at = map.next_value::<Value<'de>>()?.text(),
-                "generatorURL" if S::DETAILS => head.generator_url = map.next_value::<Value<'de>>()?.text(),
-                "annotations" => map.next_value_seed(CheckedPairs)?,
-                "fingerprint" | "startsAt" | "endsAt" | "generatorURL" => {
-                    map.next_value::<Checked>()?;
-                }
+                "fingerprint" => head.fingerprint = map.next_value::<Value<'de>>()?.text(),
+                "startsAt" => head.starts_at = map.next_value::<Value<'de>>()?.text(),
+                "endsAt" => head.ends_at = map.next_value::<Value<'de>>()?.text(),
+                "generatorURL" => head.generator_url = map.next_value::<Value<'de>>()?.text(),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -445,34 +410,4 @@ impl<'de, F: FnMut(Cow<'de, str>, Cow<'de, str>)> Visitor<'de> for PairsSeed<'de
     }
 
     otherwise!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str => false);
-}
-
-/// Checks the pairs of an object as [`PairsSeed`] reads them.
-struct CheckedPairs;
-
-impl<'de> DeserializeSeed<'de> for CheckedPairs {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for CheckedPairs {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("names and texts")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_entry::<Checked, Checked>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
-        drain_list(list)
-    }
-
-    otherwise!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str => ());
 }

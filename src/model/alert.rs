@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fingerprint, Time};
+use super::{Fingerprint, Texts, Time};
 
 /// Label or annotation names and values. A missing name means the empty value, as in Alertmanager.
 pub type Labels = BTreeMap<String, String>;
@@ -64,9 +64,9 @@ pub struct Alert {
     /// The alert's own status; the envelope's is never used.
     pub status: AlertStatus,
     /// Untrusted text from the sender.
-    pub labels: Labels,
+    pub labels: Texts,
     /// Untrusted text from the sender; changes between re-sends.
-    pub annotations: Labels,
+    pub annotations: Texts,
     /// When it began to fire (after the rule's `for`).
     pub starts_at: Time,
     /// When it ended, for a resolved one whose sender said so.
@@ -84,7 +84,7 @@ impl Alert {
 
     /// A label's value, `""` when it is missing.
     pub fn label(&self, name: &str) -> &str {
-        self.labels.get(name).map_or("", String::as_str)
+        self.labels.get(name).unwrap_or_default()
     }
 }
 

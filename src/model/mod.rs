@@ -12,6 +12,7 @@ mod plan;
 mod reason;
 mod target;
 pub mod template;
+mod texts;
 mod time;
 
 pub use alert::{Alert, AlertStatus, Labels, Notification, Occurrence, Source};
@@ -27,4 +28,5 @@ pub use operation::{Credential, Identity, Mark, Operation, Order, PauseScope};
 pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, Query, ReleaseRef, VerifyPlan};
 pub use reason::{Brake, Dependency, Mode, Outcome, Paging, Reason};
 pub use target::{Lookup, Owner, Strategy, TargetId, TargetRef, WorkloadKind};
+pub use texts::Texts;
 pub use time::Time;

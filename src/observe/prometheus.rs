@@ -14,7 +14,7 @@ use url::form_urlencoded::Serializer;
 
 use super::http::{good, json, unusable};
 use super::rules::Rules;
-use crate::model::{Alert, Fact, Labels, Number, Onset, TailSource, Time, Unknown, UnknownKind};
+use crate::model::{Alert, Fact, Labels, Number, Onset, TailSource, Texts, Time, Unknown, UnknownKind};
 use crate::outgoing::{Answer, Clients, Endpoint, EndpointError, EndpointSettings, Question, Unanswered};
 use crate::ports::{Clock, Prometheus};
 
@@ -132,8 +132,7 @@ impl PrometheusClient {
     async fn active_since(&self, server: &Endpoint, alert: &Alert) -> Result<Time, Unknown> {
         let mut series = self.result(server, &for_state(&alert.labels)).await?.series()?;
         if series.len() != 1 {
-            let name = alert.labels.iter().filter(|(name, _)| *name == "alertname");
-            let only_name = name.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let only_name = alert.labels.iter().filter(|(name, _)| *name == "alertname").collect();
             series = self.result(server, &for_state(&only_name)).await?.series()?;
             series.retain(|one| one.fits(&alert.labels));
             let most = series.iter().map(|one| one.metric.len()).max().unwrap_or(0);
@@ -230,7 +229,7 @@ impl Instant {
 }
 
 /// The selector of an alert's state. Label values are untrusted: they are quoted. Names that PromQL cannot spell are left out.
-fn for_state(labels: &Labels) -> String {
+fn for_state(labels: &Texts) -> String {
     let plain = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -311,8 +310,8 @@ impl QueryResult {
 
 impl Series {
     /// Whether the alert has every label of this series.
-    fn fits(&self, labels: &Labels) -> bool {
-        self.metric.iter().all(|(name, value)| name == "__name__" || labels.get(name) == Some(value))
+    fn fits(&self, labels: &Texts) -> bool {
+        self.metric.iter().all(|(name, value)| name == "__name__" || labels.get(name) == Some(value.as_str()))
     }
 
     fn sample(&self) -> Result<&Sample, Unknown> {
@@ -340,7 +339,7 @@ mod tests {
     fn labels_cannot_leave_their_quotes() {
         let labels =
             [("alertname", "A"), ("path", "a\"} or vector(1) #\\"), ("line", "x\ny\u{0}"), ("bad-name", "z"), ("é", "z")];
-        let labels: Labels = labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let labels = Texts::from(labels);
         let expected = r#"ALERTS_FOR_STATE{alertname="A",line="x\u000ay\u0000",path="a\"} or vector(1) #\\"}"#;
         assert_eq!(for_state(&labels), expected);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::model::{Labels, Time};
+use crate::model::{Labels, Texts, Time};
 use crate::policy::duration;
 
 /// The answer's `data`.
@@ -43,8 +43,8 @@ struct Rule {
 
 impl Rules {
     /// The `for` of the rule that made an alert: rules of its name whose own labels the alert has; all must agree.
-    pub(super) fn hold(&self, labels: &Labels) -> Result<Duration, &'static str> {
-        let name = labels.get("alertname").map_or("", String::as_str);
+    pub(super) fn hold(&self, labels: &Texts) -> Result<Duration, &'static str> {
+        let name = labels.get("alertname").unwrap_or_default();
         let mut holds: Vec<Duration> =
             self.named(name).filter(|(_, rule)| rule.could_make(labels)).map(|(_, rule)| seconds(rule.duration)).collect();
         holds.sort_unstable();
@@ -85,8 +85,8 @@ impl Rules {
 
 impl Rule {
     /// Whether an alert with these labels can be its: every label that it sets (templates aside) is there.
-    fn could_make(&self, labels: &Labels) -> bool {
-        let has = |name: &String, value: &String| labels.get(name).map_or("", String::as_str) == value;
+    fn could_make(&self, labels: &Texts) -> bool {
+        let has = |name: &String, value: &String| labels.get(name).unwrap_or_default() == value;
         self.labels.iter().all(|(name, value)| value.contains("{{") || has(name, value))
     }
 }
@@ -177,8 +177,8 @@ mod tests {
         serde_json::from_str(json).expect("rules")
     }
 
-    fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    fn labels(pairs: &[(&str, &str)]) -> Texts {
+        pairs.iter().copied().collect()
     }
 
     const TWO_SEVERITIES: &str = r#"{"groups":[{"interval":30,"lastEvaluation":"2026-01-01T00:00:00Z","rules":[

@@ -24,12 +24,12 @@ pub struct Index {
 
 impl Index {
     /// Files entries of matchers that must all hold; one without matchers holds always.
-    pub fn new(entries: &[Vec<Matcher>]) -> Self {
+    pub fn new<E: AsRef<[Matcher]>>(entries: &[E]) -> Self {
         let demand = demand(entries);
-        let mut index = Self { entries: entries.to_vec(), ..Self::default() };
+        let mut index = Self { entries: entries.iter().map(|entry| entry.as_ref().to_vec()).collect(), ..Self::default() };
         let mut listed: BTreeMap<&str, BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
         let mut patterns: BTreeMap<&str, BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
-        for (at, entry) in entries.iter().enumerate() {
+        for (at, entry) in entries.iter().map(AsRef::as_ref).enumerate() {
             match filing(entry, &demand) {
                 Filing::Listed(name, values) => {
                     let by_value = listed.entry(name).or_default();
@@ -67,6 +67,7 @@ impl Index {
     /// The same for labels that are kept in another shape.
     pub fn candidates_with<'a>(&self, lookup: impl Fn(&str) -> Option<&'a str>) -> Vec<usize> {
         let value_of = |name: &str| lookup(name).unwrap_or("");
+        // Most alerts fall under few policies, or none: nothing is allocated until one is found.
         let mut found = self.rest.clone();
         for (name, table) in &self.listed {
             found.extend_from_slice(table.get(value_of(name)));
@@ -97,9 +98,9 @@ enum Filing<'a> {
 }
 
 /// How many entries ask for each value of each label.
-fn demand(entries: &[Vec<Matcher>]) -> BTreeMap<(&str, &str), usize> {
+fn demand<E: AsRef<[Matcher]>>(entries: &[E]) -> BTreeMap<(&str, &str), usize> {
     let mut demand = BTreeMap::new();
-    for matcher in entries.iter().flatten() {
+    for matcher in entries.iter().flat_map(AsRef::as_ref) {
         for value in matcher.listed_values().unwrap_or_default() {
             *demand.entry((matcher.name(), value)).or_insert(0) += 1;
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::expr::Expr;
+use super::index::Index;
 use super::matcher::Matcher;
 use super::template::Template;
 use crate::model::{Brake, Labels, Mode, Paging, TargetRef};
@@ -20,12 +21,29 @@ pub struct Policies {
     pub hash: String,
     /// The commit, where the folder is a git work tree.
     pub commit: Option<String>,
+    /// By their matchers.
+    index: Index,
+    /// By name.
+    places: BTreeMap<String, usize>,
 }
 
 impl Policies {
+    /// Policies in the order in which they decide, and every procedure. Hash and commit are the caller's to add.
+    pub(super) fn new(policies: Vec<Policy>, procedures: BTreeMap<String, Procedure>) -> Self {
+        let matchers: Vec<&[Matcher]> = policies.iter().map(|policy| policy.matchers.as_slice()).collect();
+        let index = Index::new(&matchers);
+        let places = policies.iter().enumerate().rev().map(|(place, policy)| (policy.name.clone(), place)).collect();
+        Self { policies, procedures, hash: String::new(), commit: None, index, places }
+    }
+
     /// The policy of that name.
     pub fn get(&self, name: &str) -> Option<&Policy> {
-        self.policies.iter().find(|policy| policy.name == name)
+        self.places.get(name).and_then(|place| self.policies.get(*place))
+    }
+
+    /// The policies whose matchers hold for these labels, in their order; at about the same cost for ten and for ten thousand.
+    pub fn about_with<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> Vec<&Policy> {
+        self.index.candidates_with(label).into_iter().filter_map(|place| self.policies.get(place)).collect()
     }
 }
 

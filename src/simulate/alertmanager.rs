@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Alert, AlertOnPeer, AlertStatus, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState, PeerView, Time,
-    Unknown, UnknownKind,
+    Alert, AlertOnPeer, AlertStatus, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState, PeerView, Texts,
+    Time, Unknown, UnknownKind,
 };
-use crate::policy::matcher::{self, Matcher};
+use crate::policy::matcher::{Matcher, all_match_with};
 
 /// One peer.
 #[derive(Clone, Debug)]
@@ -72,8 +72,8 @@ impl Alertmanager {
         let alert = Alert {
             fingerprint,
             status: AlertStatus::Firing,
-            labels,
-            annotations,
+            labels: (&labels).into(),
+            annotations: (&annotations).into(),
             starts_at,
             ends_at: None,
             generator_url: String::new(),
@@ -85,7 +85,7 @@ impl Alertmanager {
     }
 
     /// An alert is over.
-    pub(super) fn end(&mut self, labels: &Labels, now: Time) {
+    pub(super) fn end(&mut self, labels: &Texts, now: Time) {
         for held in self.held.values_mut().filter(|held| held.alert.labels == *labels) {
             held.alert.status = AlertStatus::Resolved;
             held.alert.ends_at = Some(now);
@@ -101,6 +101,7 @@ impl Alertmanager {
 
     /// The alert with these labels, fired or over, if it was ever heard of.
     pub(super) fn known(&self, labels: &Labels) -> Option<Alert> {
+        let labels = &Texts::from(labels);
         self.held.values().chain(self.over.iter().rev()).find(|held| held.alert.labels == *labels).map(|held| held.alert.clone())
     }
 
@@ -157,7 +158,7 @@ impl Alertmanager {
     }
 
     fn state(&self, alert: &Alert) -> PeerAlertState {
-        let silences = self.silences.iter().filter(|silence| matcher::all_match(&silence.matchers, &alert.labels));
+        let silences = self.silences.iter().filter(|silence| all_match_with(&silence.matchers, |name| alert.labels.get(name)));
         let by: Vec<String> = silences.map(|silence| silence.by.clone()).collect();
         if !by.is_empty() {
             return PeerAlertState::Silenced { by };
@@ -166,11 +167,12 @@ impl Alertmanager {
             self.held.values().any(|held| {
                 held.alert.status == AlertStatus::Firing
                     && held.alert.fingerprint != alert.fingerprint
-                    && matcher::all_match(matchers, &held.alert.labels)
+                    && all_match_with(matchers, |name| held.alert.labels.get(name))
             })
         };
-        let inhibits =
-            |(source, target): &(Vec<Matcher>, Vec<Matcher>)| matcher::all_match(target, &alert.labels) && fires(source);
+        let inhibits = |(source, target): &(Vec<Matcher>, Vec<Matcher>)| {
+            all_match_with(target, |name| alert.labels.get(name)) && fires(source)
+        };
         if self.inhibitions.iter().any(inhibits) { PeerAlertState::Inhibited } else { PeerAlertState::Active }
     }
 
@@ -187,7 +189,7 @@ impl Alertmanager {
             };
             let alerts = self.held.values().filter(ours).map(|held| AlertOnPeer {
                 occurrence: Occurrence { fingerprint: held.alert.fingerprint, starts_at: held.alert.starts_at },
-                labels: held.alert.labels.clone(),
+                labels: held.alert.labels.to_map(),
                 state: self.state(&held.alert),
             });
             let view = PeerView { peer: name.clone(), up: now.since(peer.up_since), alerts: alerts.collect(), watchdog_at: None };

@@ -10,7 +10,7 @@ use super::prometheus::{Rule, Series};
 use super::world::{NewDeployment, Part, World};
 use crate::model::{
     Alert, AlertStatus, ChangeId, ChangeKind, IncidentId, Labels, Mark, Operation, PauseScope, PlanHash, PostedChange, TargetRef,
-    Time, Unknown, UnknownKind,
+    Texts, Time, Unknown, UnknownKind,
 };
 use crate::policy::matcher::Matcher;
 
@@ -244,8 +244,8 @@ fn posted(labels: &Labels, status: AlertStatus, ago: Duration, world: &World) ->
     Alert {
         fingerprint,
         status,
-        labels: labels.clone(),
-        annotations: Labels::new(),
+        labels: labels.into(),
+        annotations: Texts::new(),
         starts_at,
         ends_at,
         generator_url: String::new(),

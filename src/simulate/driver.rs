@@ -266,7 +266,7 @@ impl Driver {
             self.undelivered.push(body);
             return;
         }
-        let bytes = Receipt { source: Source::Alertmanager, body: &body }.encode();
+        let bytes = Receipt::encode(Source::Alertmanager, &body);
         self.journal.push(Row { kind: RowKind::Receipt, at: self.clock(), bytes });
         let input = self.received(self.journal.len() - 1);
         self.answer(self.latency.inbox, input);
@@ -346,6 +346,9 @@ impl Driver {
             && text.starts_with("defect:")
         {
             self.violations.push(format!("{} {id}: {text}", self.now));
+        }
+        if !self.book.is_indexed() {
+            self.violations.push(format!("{} {id}: what is looked up differs from the book", self.now));
         }
         let mut acting = BTreeSet::new();
         for incident in self.book.incidents.values() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::deployment::Deployment;
 use crate::model::{
-    Alert, Fact, Fingerprint, Labels, Number, Onset, TailSource, TargetRef, Time, Unknown, UnknownKind, template,
+    Alert, Fact, Fingerprint, Labels, Number, Onset, TailSource, TargetRef, Texts, Time, Unknown, UnknownKind, template,
 };
 
 /// How often rules are evaluated.
@@ -153,7 +153,9 @@ impl Prometheus {
         if self.down_since.is_some() {
             return Onset { at: Err(silent()), source: "prometheus".to_owned() };
         }
-        let active = |(rule, state): &(Rule, RuleState)| (rule.labels == alert.labels).then_some(state.active_since).flatten();
+        let active = |(rule, state): &(Rule, RuleState)| {
+            (Texts::from(&rule.labels) == alert.labels).then_some(state.active_since).flatten()
+        };
         let by_rule = self.rules.iter().find_map(active).map(Ok);
         let known = by_rule.or_else(|| self.onsets.get(&alert.fingerprint).cloned());
         let at = known.unwrap_or_else(|| Err(Unknown::new(UnknownKind::Empty, "no ALERTS_FOR_STATE and no rule of that name")));

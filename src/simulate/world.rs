@@ -11,7 +11,7 @@ use super::channels::Channels;
 use super::cluster::{Cluster, Doubt};
 use super::deployment::Deployment;
 use super::prometheus::{Change, Prometheus, Rule, Series};
-use crate::model::{Alert, AlertStatus, Labels, TargetRef, Time, Unknown, WatchEvent};
+use crate::model::{Alert, AlertStatus, Labels, TargetRef, Texts, Time, Unknown, WatchEvent};
 use crate::policy::matcher::Matcher;
 
 /// What comes out of the world by itself.
@@ -98,10 +98,11 @@ impl World {
             for change in self.prometheus.evaluate(at) {
                 match change {
                     Change::Fires { labels, starts_at } => {
-                        self.emitted.push_back(Emitted::Log(format!("alert {} fires", name(&labels))));
+                        self.emitted.push_back(Emitted::Log(format!("alert {} fires", name(&(&labels).into()))));
                         self.alertmanager.fire(labels, Labels::new(), starts_at, at);
                     }
                     Change::Ends { labels } => {
+                        let labels = Texts::from(&labels);
                         self.emitted.push_back(Emitted::Log(format!("alert {} is over", name(&labels))));
                         self.alertmanager.end(&labels, at);
                     }
@@ -406,8 +407,8 @@ impl World {
 }
 
 /// `HighErrorRate{…}` without the rest: for the transcript.
-fn name(labels: &Labels) -> String {
-    labels.get("alertname").cloned().unwrap_or_else(|| "without a name".to_owned())
+fn name(labels: &Texts) -> String {
+    labels.get("alertname").unwrap_or("without a name").to_owned()
 }
 
 fn pod_template(app: &str, image: &str, config_map: Option<&str>) -> Value {

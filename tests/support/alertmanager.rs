@@ -148,6 +148,18 @@ impl Alertmanager {
         self.process.log()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// The sum over the series of one of its metrics that have this `name="value"` pair.
+    pub(crate) async fn metric(&self, name: &str, pair: &str) -> f64 {
+        let answer = self.http.get(format!("{}/metrics", self.url)).send().await.expect("an answer");
+        let text = answer.text().await.expect("a body");
+        let series = text.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.contains(pair));
+        series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     pub(crate) fn kill9(&mut self) {
         self.process.kill9();
     }

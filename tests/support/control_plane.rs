@@ -48,6 +48,8 @@ pub(crate) struct Write {
     pub(crate) dry_run: bool,
     /// The status code of the answer.
     pub(crate) code: u64,
+    /// When it was answered, RFC 3339.
+    pub(crate) at: String,
     pub(crate) body: Value,
 }
 
@@ -247,6 +249,7 @@ impl Write {
             name: text(&object["name"]),
             dry_run: event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All")),
             code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+            at: text(&event["stageTimestamp"]),
             body: event["requestObject"].clone(),
         }
     }

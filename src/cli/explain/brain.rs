@@ -146,7 +146,9 @@ impl<'a> Brain<'a> {
             incident.plan = None;
             incident.approval = None;
             incident.page = None;
+            incident.passed_over.clear();
         }
+        self.book.reindex();
         known
     }
 
@@ -165,7 +167,9 @@ impl<'a> Brain<'a> {
             // Time goes by for what is to be decided only: what others are due for is none of an explanation's business.
             let waiting = self.book.incidents.iter().filter(|(_, incident)| self.waits(incident));
             let incidents = waiting.map(|(id, incident)| (id.clone(), incident.clone())).collect();
-            let waiting = Book { incidents, ..Book::default() };
+            let mut waiting = Book::default();
+            waiting.incidents = incidents;
+            waiting.reindex();
             let now = hands.clock.now();
             if decide::wake_at(&waiting, self.ctx.limits).is_none_or(|at| at > now) {
                 return Ok(());

@@ -100,7 +100,7 @@ impl Alertmanagers for Supposed {
         let (now, source) = (self.clock.now(), "taken to fire: no Alertmanager was named");
         let held = self.alerts.iter().filter(|alert| fingerprints.contains(&alert.fingerprint)).map(|alert| AlertOnPeer {
             occurrence: alert.occurrence(),
-            labels: alert.labels.clone(),
+            labels: alert.labels.to_map(),
             state: PeerAlertState::Active,
         });
         let peer =

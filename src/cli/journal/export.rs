@@ -46,8 +46,8 @@ fn line(row: &Row) -> Result<Value, Failure> {
         RowKind::Receipt => {
             let receipt = Receipt::decode(body).map_err(|error| broken(error.to_string()))?;
             // A body that is no JSON was acknowledged by nobody; should one be there, its text is told.
-            let sent = serde_json::from_slice(receipt.body)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(receipt.body).into_owned()));
+            let sent = serde_json::from_slice(&receipt.body)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&receipt.body).into_owned()));
             Ok(json!({ "row": seq, "at": at, "kind": "receipt", "source": receipt.source.as_str(), "body": sent }))
         }
     }

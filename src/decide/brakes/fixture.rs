@@ -11,8 +11,8 @@ use crate::decide::observation::{Answer, Observation};
 use crate::decide::presence::Presence;
 use crate::model::{
     Alert, AlertStatus, AlertmanagerView, ChangeId, ChangeKind, Digest, Fact, Fingerprint, IncidentId, Labels, Mode, Number,
-    Onset, Owner, PostedChange, ReplicaSetSeen, Replicas, Resolution, Strategy, TargetId, TargetRef, Time, Unknown, UnknownKind,
-    Workload, Write,
+    Onset, Owner, PostedChange, ReplicaSetSeen, Replicas, Resolution, Strategy, TargetId, TargetRef, Texts, Time, Unknown,
+    UnknownKind, Workload, Write,
 };
 use crate::policy::types::{
     BrakeSettings, FactSpec, Floor, Place, Policy, Rule, Setting, TargetPattern, TargetRule, VerdictRule,
@@ -212,12 +212,12 @@ fn history(now: Time) -> History {
 }
 
 fn incident(target: &TargetId, now: Time) -> Incident {
-    let labels: Labels = [("alertname", "HighErrors")].iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let labels = Texts::from([("alertname", "HighErrors")]);
     let alert = Alert {
         fingerprint: Fingerprint(7),
         status: AlertStatus::Firing,
         labels,
-        annotations: Labels::new(),
+        annotations: Texts::new(),
         starts_at: now - minutes(9),
         ends_at: None,
         generator_url: String::new(),

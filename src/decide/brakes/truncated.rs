@@ -14,7 +14,9 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
 /// Whether an earlier rule was passed over because no alert here is what it is about: the one that it waits for may be cut.
 fn passed_over(scene: &Scene<'_>) -> bool {
     let earlier = scene.policy.decide.iter().take_while(|rule| rule.name != scene.rule.name);
-    let about = |rule: &Rule| scene.incident.firing().any(|member| matcher::all_match(&rule.matchers, &member.alert.labels));
+    let about = |rule: &Rule| {
+        scene.incident.firing().any(|member| matcher::all_match_with(&rule.matchers, |name| member.alert.labels.get(name)))
+    };
     earlier.into_iter().any(|rule| !about(rule) || draws_on_absence(rule))
 }
 
@@ -73,7 +75,7 @@ mod tests {
         let data = Matcher::new("kind", Op::Equal, "corruption").expect("a matcher");
         world.policy.decide.insert(0, Rule { name: "data".to_owned(), matchers: vec![data], ..world.rule.clone() });
         assert_eq!(judge(&world.scene()).grip, Grip::Held);
-        world.member().alert.labels.insert("kind".to_owned(), "corruption".to_owned());
+        world.member().alert.labels.insert("kind", "corruption");
         assert_eq!(judge(&world.scene()).grip, Grip::Free, "it is here, and its rule was passed over for another reason");
     }
 

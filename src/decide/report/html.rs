@@ -335,8 +335,8 @@ mod tests {
         let mut incident = example();
         let evil = "<script>alert('x')</script>\"'&<i>";
         for member in incident.members.values_mut() {
-            member.alert.labels.insert("alertname".to_owned(), evil.to_owned());
-            member.alert.labels.insert("evil".to_owned(), evil.to_owned());
+            member.alert.labels.insert("alertname", evil);
+            member.alert.labels.insert("evil", evil);
         }
         incident.policy = evil.to_owned();
         incident.vetoed = Some((incident.opened_at, evil.to_owned(), evil.to_owned()));

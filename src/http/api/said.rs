@@ -68,7 +68,7 @@ pub(in crate::http) async fn body<T: DeserializeOwned>(shared: &Shared, headers:
             "expected `Content-Type: application/json`",
         ));
     }
-    let rules = BodyRules { limit: BODY_LIMIT_BYTES, deadline: shared.body_deadline, budget: None, prefix: &[] };
+    let rules = BodyRules { limit: BODY_LIMIT_BYTES, deadline: shared.body_deadline, budget: None };
     let (bytes, _) = body::read(body, rules).await?;
     serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid(error.to_string()))
 }

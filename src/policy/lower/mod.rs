@@ -79,12 +79,7 @@ pub(super) fn lower(files: &[File], given: &Given<'_>) -> Policies {
     let built_in = procedure::undo();
     let mut all: BTreeMap<String, Procedure> = procedures.into_iter().map(|(name, (procedure, _))| (name, procedure)).collect();
     all.insert(built_in.name.clone(), built_in);
-    Policies {
-        policies: drafts.into_iter().map(|draft| draft.policy).collect(),
-        procedures: all,
-        hash: String::new(),
-        commit: None,
-    }
+    Policies::new(drafts.into_iter().map(|draft| draft.policy).collect(), all)
 }
 
 impl<'s> Lower<'s> {

@@ -131,6 +131,11 @@ pub fn all_match(matchers: &[Matcher], labels: &BTreeMap<String, String>) -> boo
     matchers.iter().all(|matcher| matcher.matches(labels))
 }
 
+/// The same for labels that are kept in another shape.
+pub fn all_match_with<'a>(matchers: &[Matcher], label: impl Fn(&str) -> Option<&'a str>) -> bool {
+    matchers.iter().all(|matcher| matcher.matches_with(&label))
+}
+
 /// A regular expression in the same dialect that may match anywhere in a text, for conditions.
 pub(crate) fn search_regex(pattern: &str) -> Result<Regex, Problem> {
     dialect::compile_search(pattern)

@@ -1,0 +1,121 @@
+//! What is looked up so often that nobody may walk through the book for it: who holds an alert, what stands about a target, what
+//! is due first. Derived from the book by `fold` and never written: a book that was read anew builds it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::due::Times;
+use super::incident::Incident;
+use crate::model::{IncidentId, Occurrence, Time};
+
+/// Look-ups over a book.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Index {
+    /// Open incidents by the occurrences of their alerts.
+    holders: BTreeSet<(Occurrence, IncidentId)>,
+    /// All incidents by where they belong, see [`place`].
+    places: BTreeSet<(String, IncidentId)>,
+    /// Open incidents by each of their times.
+    due: [BTreeSet<(Time, IncidentId)>; Times::KINDS],
+    /// Look-ups by the time at which they are made again.
+    pending: BTreeSet<(Time, String)>,
+    /// What each incident is filed under.
+    filed: BTreeMap<IncidentId, Filed>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Filed {
+    place: String,
+    open: bool,
+    times: Times,
+}
+
+impl Index {
+    /// Files an incident anew: a new one, one that changed, one that was read from a snapshot. Its alerts beside `joined` are
+    /// filed already, unless it is new.
+    pub(super) fn file(&mut self, incident: &Incident, joined: Option<Occurrence>) {
+        let now = Filed { place: place(incident), open: incident.is_open(), times: Times::of(incident) };
+        let id = &incident.id;
+        let before = self.filed.get(id);
+        if let Some(before) = before {
+            if before.open && !now.open {
+                for member in incident.members.values() {
+                    self.holders.remove(&(member.alert.occurrence(), id.clone()));
+                }
+            }
+        } else if now.open {
+            self.holders.extend(incident.members.values().map(|member| (member.alert.occurrence(), id.clone())));
+        }
+        if let Some(occurrence) = joined.filter(|_| now.open) {
+            self.holders.insert((occurrence, id.clone()));
+        }
+        if before == Some(&now) {
+            return;
+        }
+        let before = before.cloned();
+        let was = before.as_ref().map_or([None; Times::KINDS], |before| before.times.0);
+        for (set, (was, is)) in self.due.iter_mut().zip(was.into_iter().zip(now.times.0)) {
+            if was != is {
+                was.map(|at| set.remove(&(at, id.clone())));
+                is.map(|at| set.insert((at, id.clone())));
+            }
+        }
+        if before.as_ref().is_none_or(|before| before.place != now.place) {
+            before.map(|before| self.places.remove(&(before.place, id.clone())));
+            self.places.insert((now.place.clone(), id.clone()));
+        }
+        self.filed.insert(id.clone(), now);
+    }
+
+    /// Takes a forgotten incident out. Only what is over is forgotten: nothing else of it is filed.
+    pub(super) fn forget(&mut self, id: &IncidentId) {
+        if let Some(filed) = self.filed.remove(id) {
+            self.places.remove(&(filed.place, id.clone()));
+        }
+    }
+
+    /// Files a look-up under its time, instead of the one before.
+    pub(super) fn look_up(&mut self, occurrence: &str, before: Option<Time>, due: Option<Time>) {
+        before.map(|at| self.pending.remove(&(at, occurrence.to_owned())));
+        due.map(|at| self.pending.insert((at, occurrence.to_owned())));
+    }
+
+    /// Open incidents that hold an occurrence, by id.
+    pub(super) fn holders(&self, occurrence: Occurrence) -> impl Iterator<Item = &IncidentId> {
+        let first = (occurrence, IncidentId(String::new()));
+        self.holders.range(first..).take_while(move |(of, _)| *of == occurrence).map(|(_, id)| id)
+    }
+
+    /// Whether no open incident holds any alert.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.holders.is_empty()
+    }
+
+    /// All incidents of a place, open or not, by id.
+    pub(super) fn at<'a>(&'a self, place: &str) -> impl Iterator<Item = &'a IncidentId> + use<'a> {
+        let (first, place) = ((place.to_owned(), IncidentId(String::new())), place.to_owned());
+        self.places.range(first..).take_while(move |(of, _)| *of == place).map(|(_, id)| id)
+    }
+
+    /// The incident whose time of this kind comes first.
+    pub(super) fn first(&self, kind: usize) -> Option<(Time, &IncidentId)> {
+        self.due.get(kind)?.first().map(|(at, id)| (*at, id))
+    }
+
+    /// The look-up that is due first.
+    pub(super) fn first_pending(&self) -> Option<(Time, &str)> {
+        self.pending.first().map(|(at, key)| (*at, key.as_str()))
+    }
+}
+
+/// Where an incident belongs: its target, or without one its policy. No target's name looks like a policy's.
+pub(super) fn place(incident: &Incident) -> String {
+    match &incident.target {
+        Some(target) => target.at.to_string(),
+        None => nowhere(&incident.policy),
+    }
+}
+
+/// The place of what names no target.
+pub(super) fn nowhere(policy: &str) -> String {
+    format!("policy {policy}")
+}
