@@ -317,8 +317,8 @@ async fn who_reads_too_slowly_is_let_go() {
     for row in 0..50 {
         let _ = live.send(notice(row));
     }
-    stream_until(&mut client, "event: resync").await;
-    client.closed().await;
+    let seen = stream_until(&mut client, "\r\n0\r\n\r\n").await;
+    assert!(seen.contains("event: resync"), "{seen}");
     service.counts("backout_event_watchers 0").await;
 }
 

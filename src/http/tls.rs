@@ -27,6 +27,9 @@ const REFRESH_EVERY: Duration = Duration::from_secs(1);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How long who does not speak TLS may take to hang up, too.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// What every TLS connection begins with: a handshake record.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
@@ -247,16 +250,19 @@ fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     names
 }
 
-/// Says goodbye, and takes what was sent: closing with bytes unread would break the connection instead of ending it.
+/// Says goodbye, and takes what was sent, within a moment: closing with bytes unread would break the connection instead of ending it.
 async fn hang_up(stream: &mut TcpStream) {
     const MOST_BYTES: usize = 64 << 10;
     let _ = stream.shutdown().await;
-    let mut sink = [0; 4096];
-    let mut taken = 0;
-    while let Ok(read @ 1..) = stream.read(&mut sink).await {
-        taken += read;
-        if taken > MOST_BYTES {
-            return;
+    let take = async {
+        let mut sink = [0; 4096];
+        let mut taken = 0;
+        while let Ok(read @ 1..) = stream.read(&mut sink).await {
+            taken += read;
+            if taken > MOST_BYTES {
+                return;
+            }
         }
-    }
+    };
+    let _ = tokio::time::timeout(GOODBYE, take).await;
 }

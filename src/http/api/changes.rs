@@ -30,7 +30,6 @@ pub(super) struct Change {
     /// What was changed, `namespace/name`.
     target: TargetName,
     /// How.
-    #[schema(inline)]
     kind: Kind,
     /// What was there before: an image, a tag, a version, a flag's value.
     from: Option<Words>,
@@ -49,8 +48,10 @@ pub(super) struct Change {
     url: Option<Words>,
 }
 
+/// What may have changed.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ChangeKind)]
 enum Kind {
     Template,
     Config,

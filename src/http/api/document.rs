@@ -50,6 +50,7 @@ pub(super) fn of(api: OpenApi, beside: OpenApi) -> OpenApi {
     document.merge(beside);
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
+            name(operation);
             say_no(path, operation);
         }
     }
@@ -83,6 +84,12 @@ pub(super) fn serve(document: &Arc<OpenApi>) -> Response {
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [item.get.as_mut(), item.post.as_mut(), item.delete.as_mut()].into_iter().flatten()
+}
+
+/// Handlers are named within their module, operations in the whole document: `incidents_list`.
+fn name(operation: &mut Operation) {
+    let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
+    operation.operation_id = operation.operation_id.take().map(|handler| format!("{tag}_{handler}"));
 }
 
 fn say_no(path: &str, operation: &mut Operation) {

@@ -111,7 +111,6 @@ pub(super) async fn acknowledge(
 #[serde(deny_unknown_fields)]
 pub(super) struct Marking {
     /// Whether the rollback was right.
-    #[schema(inline)]
     mark: Mark,
     /// Who.
     by: Words,
@@ -119,6 +118,7 @@ pub(super) struct Marking {
     reason: Words,
 }
 
+/// What is said of a rollback.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Mark {

@@ -26,7 +26,6 @@ pub(super) async fn list(_: Reader, State(shared): App) -> Answer {
 #[schema(as = NewPause)]
 pub(super) struct Pause {
     /// What is paused.
-    #[schema(inline)]
     scope: PauseKind,
     /// Its name: a namespace, a target as `namespace/name`, or a policy. A global pause has none.
     name: Option<Words>,
@@ -42,6 +41,7 @@ pub(super) struct Pause {
     until: Option<String>,
 }
 
+/// What a pause may cover.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum PauseKind {
