@@ -23,7 +23,7 @@ use crate::model::WatchEvent;
 use crate::notify::NotifierSet;
 use crate::observe::{AlertmanagerClient, ClusterWatch, HttpProbeClient, PrometheusClient, PrometheusLimits, WatchSettings};
 use crate::outgoing::Clients;
-use crate::ports::{Clock, Cluster, Control as _, Store};
+use crate::ports::{Clock, Cluster, Control as _, Notifier, Store};
 use crate::rules_dir::{self, RulesError};
 use crate::settings::Settings;
 use crate::store::{SqliteOptions, SqliteStore};
@@ -92,6 +92,11 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         listener,
     };
     let handle = assembly.start(&mut supervisor, &stages).await.map_err(ServeError::new)?;
+    let (control, drain) = (Arc::new(handle.clone()), stages.drain.clone());
+    supervisor.spawn("acknowledgements", async move {
+        outside.notifier.bring_acknowledgements(control, drain).await;
+        Ok::<(), ServeError>(())
+    });
     supervisor.spawn("reload", reload(handle, rules_changed, hangups, stages.drain.clone()));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), cluster = settings.cluster_name.as_deref(), "serving");
     match supervisor.run().await? {
@@ -142,6 +147,7 @@ fn say_where(data: &Path, address: SocketAddr) -> Result<(), ServeError> {
 /// The hands, what the watch tells, and what must be there before the service is ready.
 struct Outside {
     hands: Hands,
+    notifier: Arc<NotifierSet>,
     watch: mpsc::Receiver<WatchEvent>,
     also_ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
@@ -163,9 +169,8 @@ async fn outside(
         let client = PrometheusClient::new(&clients, &settings.prometheus, Arc::clone(clock), PrometheusLimits::default());
         Some(Arc::new(client.map_err(ServeError::new)?) as Arc<dyn crate::ports::Prometheus>)
     };
-    let instance = settings.cluster_name.as_deref().unwrap_or("backout");
-    let notifier = NotifierSet::new(&clients, &settings.channels, instance, Arc::clone(clock), Arc::clone(metrics))
-        .map_err(ServeError::new)?;
+    let notifier = NotifierSet::new(&clients, &settings.channels, settings.origin(), Arc::clone(clock), Arc::clone(metrics));
+    let notifier = Arc::new(notifier.map_err(ServeError::new)?);
     let (events, watch) = mpsc::channel(WATCH_EVENTS);
     let (cluster, also_ready) = cluster(settings, clock, store, supervisor, (events, stages)).await?;
     let hands = Hands {
@@ -173,10 +178,10 @@ async fn outside(
         prometheus,
         alertmanagers: Arc::new(alertmanagers),
         probe: Arc::new(HttpProbeClient::new(&clients, Arc::clone(clock))),
-        notifier: Arc::new(notifier),
+        notifier: Arc::clone(&notifier) as Arc<dyn Notifier>,
         clock: Arc::clone(clock),
     };
-    Ok(Outside { hands, watch, also_ready })
+    Ok(Outside { hands, notifier, watch, also_ready })
 }
 
 type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

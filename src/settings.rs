@@ -18,7 +18,7 @@ use crate::decide::limits::Limits;
 use crate::http::HttpSettings;
 use crate::http::auth::{TokenFiles, Tokens};
 use crate::model::TargetRef;
-use crate::notify::{AlertmanagerChannel, ChannelSettings};
+use crate::notify::{AlertmanagerChannel, ChannelSettings, Origin};
 use crate::outgoing::{self, EndpointSettings};
 use crate::policy::duration;
 use crate::telemetry::LogFormat;
@@ -116,6 +116,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where people reach this service.
     pub external_url: Option<Url>,
+    /// Where people reach Alertmanager's pages.
+    pub silence_url: Option<Url>,
     /// How long draining may take. Shorter than what the platform allows before it kills.
     pub shutdown_grace: Duration,
 }
@@ -164,6 +166,17 @@ impl Settings {
         match settings {
             Some(settings) if check.problems.is_empty() => Ok(settings),
             _ => Err(SettingsErrors(check.problems)),
+        }
+    }
+}
+
+impl Settings {
+    /// Who speaks in messages.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            instance: self.cluster_name.clone().unwrap_or_else(|| "backout".to_owned()),
+            external_url: self.external_url.clone(),
+            silence_url: self.silence_url.clone(),
         }
     }
 }
@@ -262,6 +275,9 @@ impl Check {
         let channels = self.channels(file.channels, &alertmanagers);
         let external_url = args.external_url.or(file.external_url);
         let external_url = external_url.and_then(|url| self.noted("external_url", outgoing::address(&url)));
+        let silence_url = file.silence_url.and_then(|url| self.noted("silence_url", outgoing::address(&url)));
+        let first_peer = || outgoing::address(&alertmanagers.first()?.url).ok();
+        let silence_url = silence_url.or_else(first_peer);
         let (http, inbox) = self.http(&file.http, cluster_name.clone());
         let retention = self.retention(&file.retention);
         let limits = file.timing.limits(|key, why| self.problem(key, why));
@@ -286,6 +302,7 @@ impl Check {
             log_format: args.log_format.or(file.log.format).unwrap_or_default(),
             limits,
             external_url,
+            silence_url,
             shutdown_grace,
         })
     }
@@ -355,12 +372,7 @@ impl Check {
     }
 
     fn rebased_channel(&self, mut channel: ChannelSettings) -> ChannelSettings {
-        let alertmanager = channel.alertmanager.iter_mut();
-        let files = alertmanager.flat_map(|to| [&mut to.token_file, &mut to.password_file, &mut to.ca_file]);
-        let webhook = channel.webhook.iter_mut();
-        for file in files.chain(webhook.flat_map(|to| [&mut to.token_file, &mut to.ca_file])) {
-            *file = self.path(file.take());
-        }
+        channel.rebase(&self.base);
         channel
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backout::metrics::Metrics;
 use backout::model::{
-    Fingerprint, IncidentId, Labels, Message, Moment, PeerAlertState, PeerView, TargetRef, Time, UnknownKind, Urgency,
+    About, Fingerprint, IncidentId, Labels, Message, Moment, PeerAlertState, PeerView, TargetRef, Time, UnknownKind, Urgency,
 };
 use backout::notify::{AlertmanagerChannel, ChannelSettings, NotifierSet, WebhookChannel};
 use backout::observe::AlertmanagerClient;
@@ -186,6 +186,8 @@ fn page(number: u32) -> Message {
         policy: Some("web".to_owned()),
         to: Vec::new(),
         labels: labels(&[("team", "shop"), ("empty", "")]),
+        folded: Vec::new(),
+        about: About::default(),
         at: Time::from_millis(now().as_millisecond()),
     }
 }

@@ -16,7 +16,7 @@ mod time;
 pub use alert::{Alert, AlertStatus, Labels, Notification, Occurrence, Source};
 pub use fact::{Fact, Number, Unknown, UnknownKind};
 pub use ids::{Digest, Fingerprint, IncidentId, PlanHash};
-pub use message::{Delivery, Message, Moment, Urgency};
+pub use message::{About, AboutAlert, AboutPlan, Delivery, Message, Moment, Urgency};
 pub use observed::{
     AlertOnPeer, AlertmanagerView, Evidence, HttpResult, Onset, PeerAlertState, PeerView, PreflightFinding, PreflightReport,
     ReplicaSetSeen, Replicas, Resolution, RolloutStatus, TailSource, WatchEvent, Workload, Write,

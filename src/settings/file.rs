@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) log: Log,
     pub(super) timing: Timing,
     pub(super) external_url: Option<String>,
+    pub(super) silence_url: Option<String>,
     pub(super) shutdown_grace: Option<Scalar>,
 }
 
