@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,9 +15,9 @@ use crate::http::tls::Tls;
 use crate::http::{BeforeScrape, HttpSettings, Parts, Server};
 use crate::lifecycle::{Stages, Supervisor};
 use crate::metrics::Metrics;
-use crate::model::WatchEvent;
+use crate::model::{Operation, Order, WatchEvent};
 use crate::policy::types::Policies;
-use crate::ports::{LogLevel, Span, Store};
+use crate::ports::{Control, ControlError, LogLevel, NoticeId, Notifier, Question, Span, Store, Subscription};
 
 /// Everything that a running service is made of.
 pub struct Assembly {
@@ -88,7 +89,7 @@ impl Assembly {
         let server = Server::new(Parts {
             store,
             inbox,
-            control: Arc::new(handle.clone()),
+            control: Arc::new(Relay { engine: handle.clone(), notifier: Arc::clone(&self.hands.notifier) }),
             metrics: self.metrics,
             clock: self.hands.clock,
             tokens: self.tokens,
@@ -118,5 +119,45 @@ impl Assembly {
             Ok::<(), Infallible>(())
         });
         Ok(handle)
+    }
+}
+
+/// The engine as people reach it: whoever acknowledges here acknowledges at the channels, too.
+struct Relay {
+    engine: EngineHandle,
+    notifier: Arc<dyn Notifier>,
+}
+
+impl Control for Relay {
+    fn query(&self, question: Question) -> BoxFuture<'_, Result<serde_json::Value, ControlError>> {
+        self.engine.query(question)
+    }
+
+    fn operate(&self, order: Order) -> BoxFuture<'_, Result<serde_json::Value, ControlError>> {
+        Box::pin(async move {
+            let acknowledged = match &order.operation {
+                Operation::Acknowledge { incident, by } => Some((incident.clone(), by.clone())),
+                _ => None,
+            };
+            let answer = self.engine.operate(order).await?;
+            if let Some((incident, by)) = acknowledged {
+                let notifier = Arc::clone(&self.notifier);
+                // The person has their answer; a provider that is slow does not keep them. It bounds itself.
+                tokio::spawn(async move { notifier.acknowledge_page(incident, by).await });
+            }
+            Ok(answer)
+        })
+    }
+
+    fn watch(&self, known: Option<NoticeId>) -> Subscription {
+        self.engine.watch(known)
+    }
+
+    fn reload(&self) -> BoxFuture<'_, Result<String, ControlError>> {
+        self.engine.reload()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.engine.ready()
     }
 }

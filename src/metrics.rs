@@ -143,6 +143,8 @@ label_values! {
         Failed = "failed",
         /// Held back by the limit on what goes out.
         Limited = "limited",
+        /// It left together with others, as one message that lists them all.
+        Merged = "merged",
     }
 }
 

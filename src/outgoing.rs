@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, Identity, Method, Proxy, Response};
 use url::Url;
 
@@ -111,7 +111,7 @@ impl Clients {
             (ca_file, proxy, certificate) => build(ca_file.as_deref(), proxy.as_deref(), certificate)?,
         };
         let name = base.as_str().trim_end_matches('/').to_owned();
-        Ok(Endpoint { base, name, credentials, client })
+        Ok(Endpoint { base, name, credentials, token_scheme: "Bearer ", client })
     }
 
     /// The client without credentials, for addresses that are made up later.
@@ -131,6 +131,8 @@ pub struct Endpoint {
     base: Url,
     name: String,
     credentials: Credentials,
+    /// What stands before the token in the header `Authorization`.
+    token_scheme: &'static str,
     client: Client,
 }
 
@@ -181,7 +183,7 @@ impl<'a> Question<'a> {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// How long to wait before asking again, if the answer says so in seconds.
+    /// How long to wait before asking again, if the answer says so.
     pub retry_after: Option<Duration>,
     /// The whole body.
     pub body: Bytes,
@@ -228,6 +230,12 @@ impl Endpoint {
         &self.name
     }
 
+    /// With another word before the token than `Bearer `, for who wants one.
+    #[must_use]
+    pub fn with_token_scheme(self, token_scheme: &'static str) -> Self {
+        Self { token_scheme, ..self }
+    }
+
     /// Asks once.
     ///
     /// # Errors
@@ -246,10 +254,21 @@ impl Endpoint {
         let mut request = self.client.request(method, self.url(question.path, question.query));
         request = match &self.credentials {
             Credentials::None => request,
-            Credentials::Bearer(file) => request.bearer_auth(secret(file).await?),
+            Credentials::Bearer(file) => {
+                let value = HeaderValue::try_from(format!("{}{}", self.token_scheme, secret(file).await?));
+                // The error would not show the value; that it cannot be in a header is all there is to say.
+                let mut value = value.map_err(|_| Unanswered::Secret {
+                    path: file.clone(),
+                    why: "it has characters that no token has".to_owned(),
+                })?;
+                value.set_sensitive(true);
+                request.header(AUTHORIZATION, value)
+            }
             Credentials::Basic(user, file) => request.basic_auth(user, Some(secret(file).await?)),
         };
-        request = request.header(ACCEPT, "application/json");
+        if !question.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept")) {
+            request = request.header(ACCEPT, "application/json");
+        }
         for (name, value) in question.headers {
             request = request.header(*name, *value);
         }
@@ -278,7 +297,7 @@ impl Endpoint {
 /// It broke off, or is too large.
 pub async fn answer(mut response: Response, most_bytes: usize) -> Result<Answer, Unanswered> {
     let status = response.status().as_u16();
-    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let retry_after = retry_after(response.headers());
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
         if body.len() + chunk.len() > most_bytes {
@@ -286,7 +305,22 @@ pub async fn answer(mut response: Response, most_bytes: usize) -> Result<Answer,
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, retry_after: seconds.map(Duration::from_secs), body: body.freeze() })
+    Ok(Answer { status, retry_after, body: body.freeze() })
+}
+
+/// `Retry-After` in seconds; else, where an allowance is spent, when it is renewed by the server's own clock (GitHub, GitLab).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    if let Some(seconds) = text(RETRY_AFTER.as_str()).and_then(|seconds| seconds.parse().ok()) {
+        return Some(Duration::from_secs(seconds));
+    }
+    let first = |names: [&str; 2]| names.iter().find_map(|name| text(name));
+    if first(["x-ratelimit-remaining", "ratelimit-remaining"])? != "0" {
+        return None;
+    }
+    let reset: i64 = first(["x-ratelimit-reset", "ratelimit-reset"])?.parse().ok()?;
+    let now = jiff::fmt::rfc2822::parse(text(DATE.as_str())?).ok()?.timestamp().as_second();
+    Some(Duration::from_secs(u64::try_from(reset - now).unwrap_or(0)))
 }
 
 /// What broke, down to its cause, without the address (it may hold what nobody should read).
@@ -334,7 +368,10 @@ pub fn address(text: &str) -> Result<Url, EndpointError> {
 }
 
 /// A secret, read again each time so that it can be changed without a restart.
-async fn secret(path: &Path) -> Result<String, Unanswered> {
+///
+/// # Errors
+/// Names the file. What is in it is never shown.
+pub async fn secret(path: &Path) -> Result<String, Unanswered> {
     let failed = |why: String| Unanswered::Secret { path: path.to_owned(), why };
     let text = tokio::fs::read_to_string(path).await.map_err(|error| failed(error.to_string()))?;
     let text = text.trim();

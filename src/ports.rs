@@ -103,6 +103,11 @@ pub trait Notifier: Send + Sync {
 
     /// Ends the page of an incident; without one, the page of our own blindness.
     fn close_page(&self, incident: Option<IncidentId>) -> BoxFuture<'_, ()>;
+
+    /// Tells the channels that hold its page that somebody has the incident. Failure is told inside; it changes nothing.
+    fn acknowledge_page(&self, _incident: IncidentId, _by: String) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// A row of the journal.

@@ -23,7 +23,7 @@ use crate::model::WatchEvent;
 use crate::notify::NotifierSet;
 use crate::observe::{AlertmanagerClient, ClusterWatch, HttpProbeClient, PrometheusClient, PrometheusLimits, WatchSettings};
 use crate::outgoing::Clients;
-use crate::ports::{Clock, Cluster, Control as _, LogLevel, Span, Store};
+use crate::ports::{Clock, Cluster, Control as _, LogLevel, Notifier, Span, Store};
 use crate::rules_dir::{self, RulesError};
 use crate::settings::Settings;
 use crate::store::{SqliteOptions, SqliteStore};
@@ -100,6 +100,11 @@ pub async fn serve(settings: Settings, log_level: Arc<dyn LogLevel>) -> Result<(
         spans,
     };
     let handle = assembly.start(&mut supervisor, &stages).await.map_err(ServeError::new)?;
+    let (control, drain) = (Arc::new(handle.clone()), stages.drain.clone());
+    supervisor.spawn("acknowledgements", async move {
+        outside.notifier.bring_acknowledgements(control, drain).await;
+        Ok::<(), ServeError>(())
+    });
     supervisor.spawn("reload", reload(handle, rules_changed, hangups, stages.drain.clone()));
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), cluster = settings.cluster_name.as_deref(), "serving");
     match supervisor.run().await? {
@@ -169,6 +174,7 @@ fn traces(
 /// The hands, what the watch tells, and what must be there before the service is ready.
 struct Outside {
     hands: Hands,
+    notifier: Arc<NotifierSet>,
     watch: mpsc::Receiver<WatchEvent>,
     also_ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
@@ -191,9 +197,8 @@ async fn outside(
         let client = PrometheusClient::new(&clients, &settings.prometheus, Arc::clone(clock), PrometheusLimits::default());
         Some(Arc::new(client.map_err(ServeError::new)?) as Arc<dyn crate::ports::Prometheus>)
     };
-    let instance = settings.cluster_name.as_deref().unwrap_or("backout");
-    let notifier = NotifierSet::new(&clients, &settings.channels, instance, Arc::clone(clock), Arc::clone(metrics))
-        .map_err(ServeError::new)?;
+    let notifier = NotifierSet::new(&clients, &settings.channels, settings.origin(), Arc::clone(clock), Arc::clone(metrics));
+    let notifier = Arc::new(notifier.map_err(ServeError::new)?);
     let (events, watch) = mpsc::channel(WATCH_EVENTS);
     let (cluster, also_ready) = cluster(settings, clock, store, supervisor, (events, stages)).await?;
     let hands = Hands {
@@ -201,10 +206,10 @@ async fn outside(
         prometheus,
         alertmanagers: Arc::new(alertmanagers),
         probe: Arc::new(HttpProbeClient::new(&clients, Arc::clone(clock))),
-        notifier: Arc::new(notifier),
+        notifier: Arc::clone(&notifier) as Arc<dyn Notifier>,
         clock: Arc::clone(clock),
     };
-    Ok(Outside { hands, watch, also_ready })
+    Ok(Outside { hands, notifier, watch, also_ready })
 }
 
 type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

@@ -20,7 +20,7 @@ use crate::http::HttpSettings;
 use crate::http::auth::Tokens;
 use crate::http::tls::Tls;
 use crate::model::TargetRef;
-use crate::notify::{AlertmanagerChannel, ChannelSettings};
+use crate::notify::{AlertmanagerChannel, ChannelSettings, Origin};
 use crate::observe::WATCHDOG;
 use crate::outgoing::{self, EndpointSettings};
 use crate::policy::duration;
@@ -126,6 +126,8 @@ pub struct Settings {
     pub otlp: Option<EndpointSettings>,
     /// Where people reach this service.
     pub external_url: Option<Url>,
+    /// Where people reach Alertmanager's pages.
+    pub silence_url: Option<Url>,
     /// How long draining may take. Shorter than what the platform allows before it kills.
     pub shutdown_grace: Duration,
 }
@@ -181,6 +183,17 @@ impl Settings {
 /// The JSON Schema of the settings file (draft 2020-12), made from the types that read it.
 pub fn schema() -> serde_json::Value {
     schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<File>().to_value()
+}
+
+impl Settings {
+    /// Who speaks in messages.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            instance: self.cluster_name.clone().unwrap_or_else(|| "backout".to_owned()),
+            external_url: self.external_url.clone(),
+            silence_url: self.silence_url.clone(),
+        }
+    }
 }
 
 /// What policies are checked against.
@@ -279,6 +292,9 @@ impl Check {
         let otlp = self.endpoints("otlp", Vec::new(), file.otlp.into_iter().collect()).into_iter().next();
         let external_url = args.external_url.or(file.external_url);
         let external_url = external_url.and_then(|url| self.noted("external_url", outgoing::address(&url)));
+        let silence_url = file.silence_url.and_then(|url| self.noted("silence_url", outgoing::address(&url)));
+        let first_peer = || outgoing::address(&alertmanagers.first()?.url).ok();
+        let silence_url = silence_url.or_else(first_peer);
         let (http, inbox) = self.http(&file.http, cluster_name.clone());
         let retention = self.retention(&file.retention);
         let limits = file.timing.limits(|key, why| self.problem(key, why));
@@ -308,6 +324,7 @@ impl Check {
             limits,
             otlp,
             external_url,
+            silence_url,
             shutdown_grace,
         })
     }
@@ -388,12 +405,7 @@ impl Check {
     }
 
     fn rebased_channel(&self, mut channel: ChannelSettings) -> ChannelSettings {
-        let alertmanager = channel.alertmanager.iter_mut();
-        let files = alertmanager.flat_map(|to| [&mut to.token_file, &mut to.password_file, &mut to.ca_file]);
-        let webhook = channel.webhook.iter_mut();
-        for file in files.chain(webhook.flat_map(|to| [&mut to.token_file, &mut to.ca_file])) {
-            *file = self.path(file.take());
-        }
+        channel.rebase(&self.base);
         channel
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backout::metrics::Metrics;
 use backout::model::{
-    Fingerprint, IncidentId, Labels, Message, Moment, PeerAlertState, PeerView, TargetRef, Time, UnknownKind, Urgency,
+    About, Fingerprint, IncidentId, Labels, Message, Moment, PeerAlertState, PeerView, TargetRef, Time, UnknownKind, Urgency,
 };
 use backout::notify::{AlertmanagerChannel, ChannelSettings, NotifierSet, WebhookChannel};
 use backout::observe::{AlertmanagerClient, WATCHDOG};
@@ -222,6 +222,7 @@ fn page(number: u32) -> Message {
         policy: Some("web".to_owned()),
         to: Vec::new(),
         labels: labels(&[("team", "shop"), ("empty", "")]),
+        about: About::default(),
         at: Time::from_millis(now().as_millisecond()),
     }
 }

@@ -1,5 +1,6 @@
 //! L1, the heart: `step` turns an input into records and effects. Total and synchronous: no clock, no IO, no entropy.
 
+mod about;
 mod act;
 pub mod book;
 pub mod brakes;

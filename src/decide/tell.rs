@@ -83,6 +83,7 @@ pub(super) fn message(draft: &Draft<'_>, moment: Moment, urgency: Urgency, title
         policy: Some(incident.policy.clone()),
         to,
         labels: policy.map(|policy| policy.labels.clone()).unwrap_or_default(),
+        about: super::about::about(incident),
         at: draft.now,
     }
 }

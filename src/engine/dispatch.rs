@@ -295,6 +295,7 @@ mod tests {
         let at = Time::from_millis(0);
         Effect::Tell(Box::new(Message {
             folded: Vec::new(),
+            about: crate::model::About::default(),
             id: "m".to_owned(),
             incident: None,
             moment: Moment::Decided,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Digest, Message, Moment, Time, Urgency};
+use crate::model::{About, Digest, Message, Moment, Time, Urgency};
 use crate::ports::{Clock, Notifier, Row, RowKind, Store, StoreError};
 
 /// Nothing of a kind was committed for this long: people are told.
@@ -156,6 +156,7 @@ fn blind(now: Time, since: Time, why: &str) -> Message {
         policy: None,
         to: Vec::new(),
         labels: BTreeMap::new(),
+        about: About::default(),
         at: now,
     }
 }

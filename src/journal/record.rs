@@ -9,8 +9,9 @@ use crate::decide::book::{Pause, Pending, Seen};
 use crate::decide::transition::Event;
 use crate::model::{IncidentId, Order, PostedChange, Time, WatchEvent, Workload};
 
-/// The version that this program writes, and the newest that it reads.
-pub const VERSION: u8 = 1;
+/// The version that this program writes, and the newest that it reads. 2 brought records of the clock, the watch, orders by name, posted
+/// changes, and events of pages that fold.
+pub const VERSION: u8 = 2;
 
 /// One fact of the service's life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{IncidentId, TargetRef, Time};
+use super::{IncidentId, Labels, TargetRef, Time};
 
 /// When in an incident's life a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,6 +33,20 @@ pub enum Moment {
 }
 
 impl Moment {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Opened,
+        Self::Decided,
+        Self::Started,
+        Self::RolledBack,
+        Self::Verified,
+        Self::Ineffective,
+        Self::Failed,
+        Self::Paged,
+        Self::Closed,
+        Self::Blind,
+    ];
+
     /// The name in messages and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,8 +104,70 @@ pub struct Message {
     pub to: Vec<String>,
     /// Labels of the policy's own (reviewed in git), for channels that route by labels.
     pub labels: BTreeMap<String, String>,
+    /// What links and templates are made of.
+    #[serde(default)]
+    pub about: About,
     /// When it was written.
     pub at: Time,
+}
+
+impl Message {
+    /// Every incident that it covers, its own first, each once.
+    pub fn incidents(&self) -> Vec<&IncidentId> {
+        let mut all: Vec<&IncidentId> = Vec::new();
+        for incident in self.incident.iter().chain(&self.folded) {
+            if !all.contains(&incident) {
+                all.push(incident);
+            }
+        }
+        all
+    }
+}
+
+/// The incident behind a message, as far as channels need it. Labels and addresses are untrusted text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// The incident's state: `paged`, `verifying`, …
+    pub state: String,
+    /// Its alerts; the first few of many.
+    pub alerts: Vec<AboutAlert>,
+    /// The plan that waits or is carried out.
+    pub plan: Option<AboutPlan>,
+    /// How many messages were merged into this one; 0: it is one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub merged: usize,
+}
+
+/// One alert of an incident.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AboutAlert {
+    /// As it was sent.
+    pub labels: Labels,
+    /// The annotation `runbook_url`, unchecked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runbook_url: Option<String>,
+    /// The annotation `dashboard_url`, unchecked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dashboard_url: Option<String>,
+    /// Whether it fires.
+    pub firing: bool,
+}
+
+/// A plan, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AboutPlan {
+    /// What an approval names.
+    pub hash: String,
+    /// The release to leave.
+    pub from: String,
+    /// The release to go to.
+    pub to: String,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// How a delivery ended, after all retries.

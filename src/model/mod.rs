@@ -19,7 +19,7 @@ pub use alert::{Alert, AlertStatus, Labels, Notification, Occurrence, Source};
 pub use change::{ChangeId, ChangeKind, PostedChange};
 pub use fact::{Fact, Number, Unknown, UnknownKind};
 pub use ids::{Digest, Fingerprint, IncidentId, PlanHash};
-pub use message::{Delivery, Message, Moment, Urgency};
+pub use message::{About, AboutAlert, AboutPlan, Delivery, Message, Moment, Urgency};
 pub use observed::{
     AlertOnPeer, AlertmanagerView, Evidence, HttpResult, Onset, PeerAlertState, PeerView, PreflightFinding, PreflightReport,
     ReplicaSetSeen, Replicas, Resolution, RolloutStatus, TailSource, WatchEvent, Workload, Write,

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use serde::Deserialize;
 
-use super::channel::{Again, Channel, Refused, taken};
+use super::channel::{Again, Channel, Probe, Refused, answered, taken};
 use super::pages::{OpenPage, Page, Pages, PostedAlert, over};
+use super::words::Words;
 use crate::model::{IncidentId, Labels, Message, Time};
 use crate::outgoing::{Endpoint, Question};
 use crate::ports::Clock;
@@ -23,7 +24,7 @@ const END_TRIES: u32 = 3;
 
 pub(super) struct Pager {
     name: String,
-    instance: String,
+    words: Words,
     peers: Vec<Endpoint>,
     pages: Pages,
     /// One post at a time: a page that is being kept up must not overtake its own end.
@@ -42,23 +43,27 @@ enum Shown {
 }
 
 impl Pager {
-    pub(super) fn new(name: &str, instance: &str, peers: Vec<Endpoint>, clock: Arc<dyn Clock>) -> Self {
-        let (name, instance) = (name.to_owned(), instance.to_owned());
-        Self { name, instance, peers, pages: Pages::default(), posting: tokio::sync::Mutex::new(()), clock }
+    pub(super) fn new(name: &str, words: Words, peers: Vec<Endpoint>, clock: Arc<dyn Clock>) -> Self {
+        let name = name.to_owned();
+        Self { name, words, peers, pages: Pages::default(), posting: tokio::sync::Mutex::new(()), clock }
     }
 
-    async fn page(&self, message: &Message) -> Result<(), Refused> {
-        let page = Page::new(message, &self.instance);
-        let taken = self.post_to_all(&[page.firing(self.clock.now())]).await;
+    /// Each page is an alert of its own, also when they go out together: whoever receives them groups them.
+    async fn page(&self, messages: &[Message]) -> Result<(), Refused> {
+        let pages: Vec<Page> = messages.iter().map(|message| Page::new(message, &self.words)).collect();
+        let now = self.clock.now();
+        let alerts: Vec<PostedAlert> = pages.iter().map(|page| page.firing(now)).collect();
+        let taken = self.post_to_all(&alerts).await;
         let accepted: Vec<&Endpoint> =
             self.peers.iter().zip(&taken).filter(|(_, taken)| taken.is_ok()).map(|(peer, _)| peer).collect();
         if accepted.is_empty() {
             return Err(worst(taken));
         }
-        self.shown(&page, &accepted).await?;
+        join_all(pages.iter().map(|page| self.shown(page, &accepted))).await.into_iter().collect::<Result<Vec<()>, _>>()?;
         let now = self.clock.now();
-        let older = self.pages.open(page, Some(now));
-        self.end(&older).await;
+        let older: Vec<Page> = pages.into_iter().flat_map(|page| self.pages.open(page, Some(now))).collect();
+        // What takes their place is there; an end that nobody takes lapses by itself.
+        let _ = self.end(&older).await;
         Ok(())
     }
 
@@ -127,28 +132,29 @@ impl Pager {
     }
 
     /// Posts the end of pages. What no peer takes lapses by itself within the hour.
-    async fn end(&self, pages: &[Page]) {
+    async fn end(&self, pages: &[Page]) -> Result<(), Refused> {
         let now = self.clock.now();
         let alerts: Vec<PostedAlert> = pages.iter().map(|page| page.ended(now)).collect();
-        self.post_ends(&alerts).await;
+        self.post_ends(&alerts).await
     }
 
-    async fn post_ends(&self, alerts: &[PostedAlert]) {
+    async fn post_ends(&self, alerts: &[PostedAlert]) -> Result<(), Refused> {
         if alerts.is_empty() {
-            return;
+            return Ok(());
         }
+        let mut last = Ok(());
         for attempt in 1..=END_TRIES {
-            if self.post_to_all(alerts).await.iter().all(Result::is_ok) {
-                return;
+            last = self.post_to_all(alerts).await.into_iter().find(Result::is_err).unwrap_or(Ok(()));
+            if last.is_ok() || attempt == END_TRIES {
+                break;
             }
-            if attempt < END_TRIES {
-                self.clock.sleep(attempt * LOOK_EVERY).await;
-            }
+            self.clock.sleep(attempt * LOOK_EVERY).await;
         }
+        last
     }
 
     /// Ends what is kept up, and what peers hold from before a restart of ours.
-    async fn close_incident(&self, incident: &IncidentId) {
+    async fn close_incident(&self, incident: &IncidentId) -> Result<(), Refused> {
         let kept = self.pages.close(&incident.0);
         let now = self.clock.now();
         let mut ends: Vec<PostedAlert> = kept.iter().map(|page| page.ended(now)).collect();
@@ -159,7 +165,21 @@ impl Pager {
                 }
             }
         }
-        self.post_ends(&ends).await;
+        // Tried above as often as makes sense: it lapses by itself within the hour.
+        self.post_ends(&ends).await.map_err(|refused| Refused::never(refused.why))
+    }
+
+    /// Whether every peer answers: a page is posted to all of them.
+    async fn ready(&self) -> Probe {
+        let status = async |peer: &Endpoint| {
+            answered(peer.ask(Question::get("api/v2/status", &[])).await)
+                .map_err(|refused| format!("{}: {}", peer.name(), refused.why))
+        };
+        let failed: Vec<String> = join_all(self.peers.iter().map(status)).await.into_iter().filter_map(Result::err).collect();
+        match failed.as_slice() {
+            [] => Probe::Usable(format!("{} peers answer", self.peers.len())),
+            failed => Probe::Unusable(failed.join("; ")),
+        }
     }
 
     async fn keep_up(&self) {
@@ -182,14 +202,22 @@ impl Pager {
 
 impl Channel for Pager {
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), Refused>> {
-        Box::pin(self.page(message))
+        Box::pin(self.page(std::slice::from_ref(message)))
+    }
+
+    fn send_merged<'a>(&'a self, messages: &'a [Message]) -> BoxFuture<'a, Result<(), Refused>> {
+        Box::pin(self.page(messages))
     }
 
     fn persist(&self, message: &Message) {
-        self.pages.open(Page::new(message, &self.instance), None);
+        self.pages.open(Page::new(message, &self.words), None);
     }
 
-    fn close<'a>(&'a self, incident: &'a IncidentId) -> BoxFuture<'a, ()> {
+    fn probe(&self) -> BoxFuture<'_, Probe> {
+        Box::pin(self.ready())
+    }
+
+    fn close<'a>(&'a self, incident: &'a IncidentId) -> BoxFuture<'a, Result<(), Refused>> {
         Box::pin(self.close_incident(incident))
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::words::{Own, Words};
 use crate::model::{Labels, Message, Time};
 
 /// How far ahead `endsAt` lies: so long a page outlives us.
@@ -67,8 +68,8 @@ pub(super) struct Page {
 impl Page {
     /// The alert that a message becomes. The policy's labels first: none of them replaces one of ours, and never the alert's
     /// own, so that a silence on the alert cannot swallow the page.
-    pub(super) fn new(message: &Message, instance: &str) -> Self {
-        let key = dedup_key(message, instance);
+    pub(super) fn new(message: &Message, words: &Words) -> Self {
+        let key = dedup_key(message, &words.origin().instance);
         let mut labels = message.labels.clone();
         let mut set = |name: &str, value: String| labels.insert(name.to_owned(), value);
         set("alertname", "BackoutPage".to_owned());
@@ -85,13 +86,17 @@ impl Page {
         }
         // Alertmanager drops these; with them the page would not be found again.
         labels.retain(|_, value| !value.is_empty());
-        let text: String = message.text.chars().take(MOST_TEXT).collect();
-        let annotations = [("summary", message.title.clone()), ("description", text)];
+        let Own { title, text, links } = words.own(message);
+        let text: String = text.as_deref().unwrap_or(&message.text).chars().take(MOST_TEXT).collect();
+        let mut annotations = vec![("summary", title.unwrap_or_else(|| message.title.clone())), ("description", text)];
+        // The names that receivers' templates look for.
+        let named = [("runbook_url", links.runbook), ("dashboard_url", links.dashboard), ("incident_url", links.incident)];
+        annotations.extend(named.into_iter().filter_map(|(name, url)| Some((name, url?))));
         Self {
             key,
             message_id: message.id.clone(),
             labels,
-            annotations: annotations.map(|(name, value)| (name.to_owned(), value)).into(),
+            annotations: annotations.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             since: message.at,
             until: message.incident.is_none().then(|| message.at + AHEAD),
         }

@@ -4,57 +4,107 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::alertmanager::Pager;
-use super::channel::Channel;
+use super::channel::{Acknowledged, Channel, Probe};
 use super::courier::Courier;
+use super::dialect::Dialect;
+use super::github::Github;
+use super::gitlab::Gitlab;
+use super::links::Origin;
+use super::pagerduty::PagerDuty;
 use super::pages::{OpenPage, blind_key};
-use super::settings::{ChannelError, ChannelSettings};
+use super::settings::{ChannelError, ChannelSettings, Kind};
+use super::slack::Slack;
+use super::slack_hook::SlackHook;
+use super::tickets::Tickets;
 use super::webhook::Webhook;
+use super::words::Words;
 use crate::metrics::Metrics;
-use crate::model::{Delivery, IncidentId, Message, Urgency};
+use crate::model::{Delivery, IncidentId, Message, Operation, Urgency};
 use crate::outgoing::Clients;
-use crate::ports::{Clock, Notifier};
+use crate::ports::{Clock, Control, ControlError, Notifier};
 
 /// How often open pages are posted again.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often providers are asked who has acknowledged.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+/// Errands (ends of pages, what follows an incident, acknowledgements passed on) that are under way at once.
+const ERRANDS: usize = 2048;
+/// How long the end of a page is waited for; it goes on in the background.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The configured channels, in the settings' order.
 pub struct NotifierSet {
     couriers: Arc<Vec<Courier>>,
+    clock: Arc<dyn Clock>,
+    errands: Arc<Semaphore>,
     /// What the page without an incident is called.
     blind: IncidentId,
     keeper: JoinHandle<()>,
 }
 
 impl NotifierSet {
-    /// Opens the channels and starts the task that keeps pages up, which ends with this. `instance` names this installation in
-    /// messages that no incident has (the cluster's name, say). Must be called inside a runtime.
+    /// Opens the channels and starts the task that keeps pages up, which ends with this. The origin names this installation (the
+    /// cluster's name, say). Must be called inside a runtime.
     ///
     /// # Errors
     /// Names the channel whose settings cannot be used.
     pub fn new(
         clients: &Clients,
         channels: &[ChannelSettings],
-        instance: &str,
+        origin: impl Into<Origin>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, ChannelError> {
         ChannelSettings::check(channels)?;
         metrics.channels(channels.iter().map(|channel| channel.name.as_str()));
+        let origin = origin.into();
         let open = |settings: &ChannelSettings| {
-            let channel = open(clients, settings, instance, &clock)?;
+            let channel = open(clients, settings, &origin, &clock)?;
             Ok(Courier::new(settings.clone(), channel, Arc::clone(&clock), Arc::clone(&metrics)))
         };
         let couriers = Arc::new(channels.iter().map(open).collect::<Result<Vec<_>, _>>()?);
-        let keeper = tokio::spawn(keep(Arc::clone(&couriers), clock));
-        Ok(Self { couriers, blind: IncidentId(blind_key(instance)), keeper })
+        let blind = IncidentId(blind_key(&origin.instance));
+        let keeper = tokio::spawn(keep(Arc::clone(&couriers), Arc::clone(&clock)));
+        Ok(Self { couriers, clock, errands: Arc::new(Semaphore::new(ERRANDS)), blind, keeper })
     }
 
     /// The pages that are kept up, by all channels.
     pub fn open_pages(&self) -> Vec<OpenPage> {
-        self.couriers.iter().flat_map(|courier| courier.channel.open_pages()).collect()
+        self.couriers.iter().flat_map(|courier| courier.channel().open_pages()).collect()
+    }
+
+    /// Asks every channel whether it could be used, without telling anybody anything. By name, in the settings' order.
+    pub async fn probe(&self) -> Vec<(String, Probe)> {
+        let each = self.couriers.iter().map(|courier| async { (courier.name().to_owned(), courier.channel().probe().await) });
+        join_all(each).await
+    }
+
+    /// Brings what people acknowledge at the providers to the engine, until it is told to end.
+    pub async fn bring_acknowledgements(&self, control: Arc<dyn Control>, drain: CancellationToken) {
+        let bring = async {
+            // What the engine could not take in is brought again.
+            let mut waiting: Vec<(IncidentId, String)> = Vec::new();
+            loop {
+                self.clock.sleep(ASK_EVERY).await;
+                let heard = join_all(self.couriers.iter().map(|courier| courier.channel().acknowledged())).await;
+                for Acknowledged { incidents, by } in heard.into_iter().flatten() {
+                    waiting.extend(incidents.into_iter().map(|incident| (incident, by.clone())));
+                }
+                let mut again = Vec::new();
+                for (incident, by) in waiting.drain(..).take(ERRANDS) {
+                    if !acknowledge(control.as_ref(), &incident, &by).await {
+                        again.push((incident, by));
+                    }
+                }
+                waiting = again;
+            }
+        };
+        drain.run_until_cancelled(bring).await;
     }
 
     async fn bring(&self, message: Message) -> Delivery {
@@ -62,12 +112,11 @@ impl NotifierSet {
         let (named, others) = self.choose(&mut told);
         match message.urgency {
             Urgency::Announce => told.all(&named, &others).await,
-            Urgency::Ticket => told.first(&named, &others).await,
-            Urgency::Page => {
+            Urgency::Ticket | Urgency::Page => {
                 told.first(&named, &others).await;
                 if told.delivery.delivered.is_empty() {
                     // Nobody has it: what can be retried in the background is, besides the engine's own repetition.
-                    named.iter().chain(&others).for_each(|courier| courier.channel.persist(&message));
+                    named.iter().chain(&others).for_each(|courier| courier.channel().persist(&message));
                 }
             }
         }
@@ -76,6 +125,47 @@ impl NotifierSet {
             told.delivery.failed.push(("none".to_owned(), why));
         }
         told.delivery
+    }
+
+    /// What becomes of an incident goes to every channel that shows it already, also where this message goes elsewhere. It is no
+    /// delivery: that a page stands in a thread has woken nobody.
+    fn tell_followers(&self, message: Message, delivery: &Delivery) {
+        if message.incident.is_none() {
+            return;
+        }
+        let delivery = delivery.clone();
+        let couriers = Arc::clone(&self.couriers);
+        self.run(async move {
+            let tried = |courier: &Courier| {
+                let failed = delivery.failed.iter().any(|(name, _)| name == courier.name());
+                delivery.delivered.iter().any(|name| name == courier.name()) || (failed && courier.takes(message.urgency))
+            };
+            join_all(couriers.iter().filter(|courier| !tried(courier)).map(|courier| async {
+                if courier.channel().follows(&message).await
+                    && let Err(why) = courier.deliver(&message).await
+                {
+                    tracing::warn!(
+                        channel = courier.name(),
+                        message = message.id,
+                        why,
+                        "what became of an incident was not told"
+                    );
+                }
+            }))
+            .await;
+        });
+    }
+
+    /// Starts an errand; a handle to wait for it, unless there are too many already.
+    fn run(&self, errand: impl Future<Output = ()> + Send + 'static) -> Option<JoinHandle<()>> {
+        let Ok(permit) = Arc::clone(&self.errands).try_acquire_owned() else {
+            tracing::warn!(limit = ERRANDS, "too many errands of channels at once; one was dropped");
+            return None;
+        };
+        Some(tokio::spawn(async move {
+            errand.await;
+            drop(permit);
+        }))
     }
 
     /// The channels that the message names, and those that may be used besides. What cannot be used is noted as failed.
@@ -90,7 +180,8 @@ impl NotifierSet {
             }
         }
         let free = told.message.to.is_empty() || urgency == Urgency::Page;
-        let other = |courier: &&Courier| free && courier.takes(urgency) && !told.message.to.contains(&courier.settings.name);
+        let other =
+            |courier: &&Courier| free && courier.takes(urgency) && !told.message.to.iter().any(|name| name == courier.name());
         (named, self.couriers.iter().filter(other).collect())
     }
 }
@@ -103,14 +194,39 @@ impl Drop for NotifierSet {
 
 impl Notifier for NotifierSet {
     fn deliver(&self, message: Message) -> BoxFuture<'_, Delivery> {
-        Box::pin(self.bring(message))
+        Box::pin(async move {
+            let delivery = self.bring(message.clone()).await;
+            self.tell_followers(message, &delivery);
+            delivery
+        })
     }
 
     fn close_page(&self, incident: Option<IncidentId>) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let key = incident.as_ref().unwrap_or(&self.blind);
-            join_all(self.couriers.iter().map(|courier| courier.channel.close(key))).await;
-        })
+        let incident = incident.unwrap_or_else(|| self.blind.clone());
+        let couriers = Arc::clone(&self.couriers);
+        let closing = self.run(async move {
+            let pages = couriers.iter().filter(|courier| courier.takes(Urgency::Page));
+            join_all(pages.map(|courier| courier.close(&incident))).await;
+        });
+        Box::pin(self.wait(closing))
+    }
+
+    fn acknowledge_page(&self, incident: IncidentId, by: String) -> BoxFuture<'_, ()> {
+        let couriers = Arc::clone(&self.couriers);
+        let telling = self.run(async move {
+            join_all(couriers.iter().map(|courier| courier.acknowledge(&incident, &by))).await;
+        });
+        Box::pin(self.wait(telling))
+    }
+}
+
+impl NotifierSet {
+    async fn wait(&self, errand: Option<JoinHandle<()>>) {
+        let Some(errand) = errand else { return };
+        tokio::select! {
+            _ = errand => {}
+            () = self.clock.sleep(PATIENCE) => {}
+        }
     }
 }
 
@@ -165,29 +281,67 @@ fn kind(urgency: Urgency) -> &'static str {
 fn open(
     clients: &Clients,
     settings: &ChannelSettings,
-    instance: &str,
+    origin: &Origin,
     clock: &Arc<dyn Clock>,
 ) -> Result<Box<dyn Channel>, ChannelError> {
     let name = &settings.name;
+    let wrong = |why: String| ChannelError::Settings { name: name.clone(), why };
     let endpoint =
         |settings: &_| clients.endpoint(settings).map_err(|source| ChannelError::Endpoint { name: name.clone(), source });
-    match (&settings.alertmanager, &settings.webhook) {
-        (Some(alertmanager), None) => {
+    let words = |title, text| Words::new(name, (title, text), &settings.templates, origin).map_err(wrong);
+    let plain = || words(Dialect::Plain, Dialect::Plain);
+    Ok(match settings.kind() {
+        Some(Kind::Alertmanager(alertmanager)) => {
             let peers = alertmanager.peers().iter().map(endpoint).collect::<Result<_, _>>()?;
-            Ok(Box::new(Pager::new(name, instance, peers, Arc::clone(clock))))
+            Box::new(Pager::new(name, plain()?, peers, Arc::clone(clock)))
         }
-        (None, Some(webhook)) => Ok(Box::new(Webhook::new(endpoint(&webhook.endpoint())?, instance))),
-        _ => Err(ChannelError::Settings {
-            name: name.clone(),
-            why: "expected exactly one of `alertmanager` and `webhook`".to_owned(),
-        }),
-    }
+        Some(Kind::Webhook(webhook)) => Box::new(Webhook::new(endpoint(&webhook.endpoint())?, plain()?)),
+        Some(Kind::PagerDuty(pagerduty)) => {
+            let rest = pagerduty.rest().map(|rest| endpoint(&rest)).transpose()?;
+            Box::new(PagerDuty::new(pagerduty, (endpoint(&pagerduty.events())?, rest), plain()?))
+        }
+        Some(Kind::Slack(slack)) => {
+            let words = words(Dialect::Slack, Dialect::Slack)?;
+            match &slack.channel {
+                Some(channel) => Box::new(Slack::new(name, channel, endpoint(&slack.api())?, words)),
+                None => Box::new(SlackHook::new(clients, slack, words)),
+            }
+        }
+        Some(Kind::Github(github)) => {
+            let tracker = Github::new(github, endpoint(&github.api())?);
+            Box::new(Tickets::new(name, Box::new(tracker), words(Dialect::Title, Dialect::Markdown)?))
+        }
+        Some(Kind::Gitlab(gitlab)) => {
+            let tracker = Gitlab::new(gitlab, endpoint(&gitlab.api())?);
+            Box::new(Tickets::new(name, Box::new(tracker), words(Dialect::Title, Dialect::Markdown)?))
+        }
+        None => return Err(wrong("expected exactly one kind".to_owned())),
+    })
 }
 
-/// Posts open pages again each minute, for as long as there are channels. A failure is tried again a minute later.
-async fn keep(couriers: Arc<Vec<Courier>>, clock: Arc<dyn Clock>) {
-    loop {
-        clock.sleep(KEEP_EVERY).await;
-        join_all(couriers.iter().map(|courier| courier.channel.keep())).await;
+/// A person said so at a provider: as good as if they had told us. Whether that is done with.
+async fn acknowledge(control: &dyn Control, incident: &IncidentId, by: &str) -> bool {
+    let operation = Operation::Acknowledge { incident: incident.clone(), by: by.to_owned() };
+    match control.operate(operation.into()).await {
+        Ok(_) => tracing::info!(%incident, by, "acknowledged"),
+        Err(ControlError::Unavailable(why)) => {
+            tracing::warn!(%incident, by, why, "an acknowledgement is not taken in yet");
+            return false;
+        }
+        // Closed in between: nothing is left to have.
+        Err(error) => tracing::debug!(%incident, by, %error, "not acknowledged"),
     }
+    true
+}
+
+/// Posts open pages again each minute, for as long as there are channels. A failure is tried again a minute later; a provider that
+/// wants silence keeps only its own channel waiting.
+async fn keep(couriers: Arc<Vec<Courier>>, clock: Arc<dyn Clock>) {
+    join_all(couriers.iter().map(|courier| async {
+        loop {
+            clock.sleep(KEEP_EVERY).await;
+            courier.keep().await;
+        }
+    }))
+    .await;
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::{AlertmanagerChannel, ChannelSettings, NotifierSet, WebhookChannel};
 use crate::metrics::Metrics;
-use crate::model::{IncidentId, Message, Moment, TargetRef, Time, Urgency};
+use crate::model::{IncidentId, Message, Moment, Time, Urgency};
 use crate::outgoing::Clients;
 use crate::ports::{Clock, Notifier};
 
@@ -194,21 +194,7 @@ fn set(channels: &[ChannelSettings]) -> (NotifierSet, Arc<Metrics>) {
 }
 
 fn message(urgency: Urgency) -> Message {
-    Message {
-        id: "i0123456789ab/paged/1".to_owned(),
-        incident: Some(IncidentId("i0123456789ab".to_owned())),
-        folded: Vec::new(),
-        moment: Moment::Paged,
-        urgency,
-        severity: "critical".to_owned(),
-        title: "shop/web: not rolled back".to_owned(),
-        text: "why\nand more".to_owned(),
-        target: TargetRef::deployment("shop", "web").ok(),
-        policy: Some("web".to_owned()),
-        to: Vec::new(),
-        labels: [("team".to_owned(), "shop".to_owned()), ("severity".to_owned(), "none".to_owned())].into(),
-        at: Time::from_millis(1_800_000_000_000),
-    }
+    Message { urgency, ..super::fixture::message() }
 }
 
 fn counted(metrics: &Metrics, channel: &str, result: &str) -> u64 {
@@ -245,7 +231,8 @@ async fn a_webhook_gets_the_documented_shape() {
             "incident": "i0123456789ab", "moment": "paged", "urgency": "announce", "severity": "critical",
             "title": "shop/web: not rolled back", "text": "why\nand more",
             "target": {"kind": "deployment", "namespace": "shop", "name": "web"}, "policy": "web", "to": [],
-            "labels": {"team": "shop", "severity": "none"}, "at": 1_800_000_000_000_i64, "time": "2027-01-15T08:00:00.000Z",
+            "labels": {"team": "shop", "severity": "none"}, "about": {"state": "", "alerts": [], "plan": null},
+            "links": {"incident": null, "runbook": null, "dashboard": null, "silence": null}, "at": 1_800_000_000_000_i64, "time": "2027-01-15T08:00:00.000Z",
         })
     );
     assert_eq!(server.heard.header(0, "idempotency-key").as_deref(), Some("i0123456789ab/paged/1"));
@@ -281,7 +268,8 @@ async fn a_wish_to_wait_is_granted_within_bounds() {
     assert_eq!(set.deliver(message(Urgency::Page)).await.delivered, ["hook"]);
     let at: Vec<Duration> = server.heard.requests.lock().expect("a lock").iter().map(|(_, _, at)| *at).collect();
     let pauses: Vec<u64> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
-    assert!((7..12).contains(&pauses[0]) && (15..20).contains(&pauses[1]) && (4..9).contains(&pauses[2]), "{pauses:?}");
+    // A busy machine makes pauses longer, never shorter; an hour was asked for the second.
+    assert!(pauses[0] >= 7 && (15..60).contains(&pauses[1]) && pauses[2] >= 4, "{pauses:?}");
 }
 
 #[tokio::test]
@@ -334,16 +322,24 @@ async fn no_channel_is_a_failure_too() {
 }
 
 #[tokio::test]
-async fn what_goes_out_is_limited() {
-    let (slow, next) = (server(&[]).await, server(&[]).await);
+async fn what_goes_out_is_limited_and_what_waits_leaves_together() {
+    let slow = server(&[]).await;
     let one = NonZeroU32::new(1);
     let limited = ChannelSettings { per_second: one, burst: one, ..webhook("slow", &slow.url) };
-    let (set, metrics) = set(&[limited, webhook("next", &next.url)]);
-    // The limiter's second is a real one, the courier's minute is not: the second message is given up before its turn.
-    let (first, delivery) = tokio::join!(set.deliver(message(Urgency::Page)), set.deliver(message(Urgency::Page)));
-    assert_eq!((first.delivered, &delivery.delivered), (vec!["slow".to_owned()], &vec!["next".to_owned()]));
-    assert!(delivery.failed[0].1.contains("held back"), "{delivery:?}");
-    assert_eq!(counted(&metrics, "slow", "limited"), 1);
+    let (set, metrics) = set(&[limited]);
+    let of = |name: &str| Message {
+        id: format!("{name}/paged/1"),
+        incident: Some(IncidentId(name.to_owned())),
+        ..message(Urgency::Page)
+    };
+    let told = tokio::join!(set.deliver(of("i1")), set.deliver(of("i2")), set.deliver(of("i3")));
+    assert!([told.0, told.1, told.2].iter().all(|delivery| delivery.delivered == ["slow"]));
+    let bodies = slow.heard.bodies();
+    assert_eq!(bodies.len(), 2);
+    assert_eq!(bodies[1]["messages"].as_array().map(Vec::len), Some(2), "the one message holds both");
+    assert_eq!((&bodies[1]["incident"], &bodies[1]["folded"]), (&json!("i2"), &json!(["i3"])));
+    assert_eq!([counted(&metrics, "slow", "merged"), counted(&metrics, "slow", "delivered")], [2, 3]);
+    assert!(counted(&metrics, "slow", "limited") >= 1);
 }
 
 #[tokio::test]

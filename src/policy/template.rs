@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, Value};
+use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, filters, tests as conditions};
 
 use super::duration;
@@ -62,6 +62,21 @@ impl Template {
     /// Fills it in for a URL: inserted values are percent-encoded, the text around them is not.
     pub fn render_url(&self, scope: &serde_json::Value) -> Result<String, Problem> {
         self.render_in(&URL, scope)
+    }
+
+    /// Fills it in for a place with a markup of its own: what is inserted goes through `escape`, the text around it does not.
+    pub fn render_escaped(&self, scope: &serde_json::Value, escape: fn(&str) -> String) -> Result<String, Problem> {
+        let mut environment = environment();
+        environment.set_formatter(move |output, _, value| {
+            if value.is_undefined() {
+                return Err(Error::from(ErrorKind::UndefinedError));
+            }
+            let text = value.to_string();
+            let plain = value.is_number() || matches!(value.kind(), ValueKind::Bool | ValueKind::None);
+            output.write_str(&if plain { text } else { escape(&text) })?;
+            Ok(())
+        });
+        self.render_in(&environment, scope)
     }
 
     fn render_in(&self, environment: &Environment<'static>, scope: &serde_json::Value) -> Result<String, Problem> {

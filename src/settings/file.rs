@@ -34,6 +34,7 @@ pub(super) struct File {
     pub(super) timing: Timing,
     pub(super) otlp: Option<Endpoint>,
     pub(super) external_url: Option<String>,
+    pub(super) silence_url: Option<String>,
     pub(super) shutdown_grace: Option<Scalar>,
 }
 
