@@ -115,6 +115,8 @@ pub enum Command {
   backout acknowledge i0123456789ab"#)]
     Acknowledge(acknowledge::AcknowledgeArgs),
     /// Say of a rollback that it was right or wrong
+    #[command(after_help = r#"Examples:
+  backout mark i0123456789ab wrong --reason 'the database was slow, not the release'"#)]
     Mark(mark::MarkArgs),
     /// Stand down for a while
     #[command(after_help = r#"Examples:

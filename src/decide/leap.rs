@@ -289,6 +289,7 @@ mod tests {
     fn book(incident: Incident) -> Book {
         let mut book = Book { alive_at: Some(at(14)), ..Book::default() };
         book.incidents.insert(incident.id.clone(), incident);
+        book.reindex();
         book
     }
 
