@@ -8,6 +8,7 @@ mod journal;
 mod prometheus;
 mod selector;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,8 +17,9 @@ use super::channels;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use crate::clock::SystemClock;
+use crate::metrics::Metrics;
 use crate::model::{Mode, Time};
-use crate::notify::ChannelSettings;
+use crate::notify::{ChannelSettings, NotifierSet, Probe};
 use crate::outgoing::{Clients, Endpoint, EndpointSettings, Question};
 use crate::policy::duration;
 use crate::policy::types::{Policies, Policy};
@@ -73,6 +75,7 @@ async fn look(settings: &Settings, findings: &mut Findings) -> Result<(), Failur
     prometheus::look(settings, &clients, &policies, findings).await;
     alertmanager::look(settings, &clients, &policies, findings).await;
     people(&settings.channels, &policies, findings.area("channels"));
+    reach(settings, &clients, findings.area("channels")).await;
     Ok(())
 }
 
@@ -138,7 +141,7 @@ async fn service(settings: &Settings, clients: &Clients, mut area: Area<'_>) {
     }
 }
 
-/// Who can be told. Whether they can be reached is for the channels themselves to say, once they can be tried without a message.
+/// Who can be told.
 fn people(channels: &[ChannelSettings], policies: &Policies, mut area: Area<'_>) {
     let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
     let pagers: Vec<&str> =
@@ -165,6 +168,26 @@ fn people(channels: &[ChannelSettings], policies: &Policies, mut area: Area<'_>)
             "add a second channel that takes pages by another way",
         ),
         _ => area.ok("pagers", format!("pages go through {}, in this order", pagers.join(", "))),
+    }
+}
+
+/// Whether the channels could be used, as far as they can be asked without telling anybody anything.
+async fn reach(settings: &Settings, clients: &Clients, mut area: Area<'_>) {
+    let Ok(metrics) = Metrics::new() else { return };
+    let set = match NotifierSet::new(clients, &settings.channels, settings.origin(), Arc::new(SystemClock), metrics) {
+        Ok(set) => set,
+        Err(error) => return area.problem("channel", error.to_string(), "set it right under `channels`"),
+    };
+    for (name, probe) in set.probe().await {
+        match probe {
+            Probe::Usable(known) => area.ok("channel", format!("`{name}`: {known}")),
+            Probe::Unasked(why) => area.ok("channel", format!("`{name}` was not asked: {why}")),
+            Probe::Unusable(why) => area.problem(
+                "channel",
+                format!("`{name}` cannot be used: {why}"),
+                "set its address and its credentials right under `channels`; until then the next channel is used",
+            ),
+        }
     }
 }
 
