@@ -18,6 +18,9 @@ const FAULTY: &[&str] = &["bad", "faulty"];
 const FAULTY_RATIO: f64 = 0.6;
 const REQUESTS_PER_SECOND: f64 = 100.0;
 const TICK: Duration = Duration::from_millis(100);
+/// A new image goes bad after this: the API server stamps changes with whole seconds, and trouble that begins in the second of its
+/// change cannot be told from trouble before it.
+const GOES_BAD_AFTER: Duration = Duration::from_millis(1100);
 
 /// Serves `http_requests_total{namespace,deployment,code}` on `/metrics`, as if requests came in all the time.
 #[derive(Debug)]
@@ -73,6 +76,7 @@ async fn trade(namespace: Namespace, deployment: String, till: Arc<Mutex<Till>>)
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
+    let mut changed = last;
     loop {
         ticks.tick().await;
         // Without an answer the shop goes on as it was.
@@ -81,9 +85,13 @@ async fn trade(namespace: Namespace, deployment: String, till: Arc<Mutex<Till>>)
         last = Instant::now();
         let mut till = lock(&till);
         if let Ok(Some(found)) = seen {
-            till.image = image_of(&found);
+            let image = image_of(&found);
+            if image != till.image {
+                (till.image, changed) = (image, last);
+            }
         }
-        let by_image = if FAULTY.iter().any(|word| till.image.contains(word)) { FAULTY_RATIO } else { 0.0 };
+        let goes_bad = FAULTY.iter().any(|word| till.image.contains(word)) && changed.elapsed() >= GOES_BAD_AFTER;
+        let by_image = if goes_bad { FAULTY_RATIO } else { 0.0 };
         let ratio = till.forced.unwrap_or(by_image);
         till.failed += requests * ratio;
         till.good += requests * (1.0 - ratio);
