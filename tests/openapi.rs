@@ -83,7 +83,12 @@ async fn pages_show_each_incident_once_while_new_ones_are_opened() {
     }
     let page = http().get(format!("{}/api/v1/incidents/{}/report?format=html", service.url(), seen[4])).bearer_auth(TOKEN);
     let page = page.send().await.expect("an answer").text().await.expect("text");
-    assert!(page.starts_with("<!doctype html>") && page.contains("<h2>Alerts</h2>") && page.contains("<td><code>"), "{page}");
+    assert!(
+        page.starts_with("<!doctype html>")
+            && page.contains("<h2>Alerts</h2>")
+            && page.contains(&format!("Incident <code>{}</code>", seen[4])),
+        "{page}"
+    );
 }
 
 #[tokio::test]

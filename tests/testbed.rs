@@ -45,15 +45,17 @@ async fn a_bad_image_stays_unavailable_and_an_undo_is_quick() {
         })
         .await;
         assert_eq!(crashing.state.expect("a state").waiting.expect("waiting").reason.as_deref(), Some("CrashLoopBackOff"));
-        holds("three of four stay, the rollout hangs", Duration::from_secs(1), async || {
+        let hangs = async || {
             let deployment = ns.deployment("web").await;
             let available = deployment.status.as_ref().and_then(|status| status.available_replicas);
             match support::rolled_out(&deployment) {
                 Err(_) if available == Some(3) => Ok(()),
                 other => Err(format!("{other:?}, {available:?} available")),
             }
-        })
-        .await;
+        };
+        // The status of the Deployment comes after that of its pods.
+        eventually("the rollout hangs", SOON, hangs).await;
+        holds("three of four stay, the rollout hangs", Duration::from_secs(1), hangs).await;
 
         ns.set_image("web", "shop:1").await;
         ns.wait_rolled_out("web").await;
