@@ -171,12 +171,12 @@ impl Hook<'_> {
 /// A text that borrows where it can: inside of lists, serde's own `Cow` never does.
 struct Text<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Text<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         struct Reader<'a>(PhantomData<&'a ()>);
 
-        impl<'de> Visitor<'de> for Reader<'de> {
-            type Value = Text<'de>;
+        impl<'de: 'a, 'a> Visitor<'de> for Reader<'a> {
+            type Value = Text<'a>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text")
@@ -198,12 +198,12 @@ impl<'de> Deserialize<'de> for Text<'de> {
 #[expect(dead_code, reason = "parsing them is what is measured")]
 struct Pairs<'a>(Vec<(Text<'a>, Text<'a>)>);
 
-impl<'de> Deserialize<'de> for Pairs<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         struct Reader<'a>(PhantomData<&'a ()>);
 
-        impl<'de> Visitor<'de> for Reader<'de> {
-            type Value = Pairs<'de>;
+        impl<'de: 'a, 'a> Visitor<'de> for Reader<'a> {
+            type Value = Pairs<'a>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("names and texts")

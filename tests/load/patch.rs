@@ -131,7 +131,7 @@ async fn shop(ns: &Namespace, names: &[String], faulty: &Arc<AtomicBool>) -> Str
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let (namespace, names, faulty) = (ns.name.clone(), names.to_vec(), Arc::clone(faulty));
     let begin = Instant::now();
-    let failed = std::sync::Mutex::new((0.0, 0.0));
+    let failed = Arc::new(std::sync::Mutex::new((0.0, 0.0)));
     let metrics = move || {
         let mut text = "# TYPE http_requests_total counter\n".to_owned();
         let elapsed = begin.elapsed().as_secs_f64();
