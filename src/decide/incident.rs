@@ -239,6 +239,13 @@ pub struct Attempt {
     pub ended: Option<(Time, Reason)>,
 }
 
+impl Attempt {
+    /// Whether it is known that the release was put back, by us or by somebody.
+    pub fn is_written(&self) -> bool {
+        matches!(self.applied, Some(Applied::Done { .. } | Applied::Already { .. }))
+    }
+}
+
 /// An observation that is under way or due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
@@ -391,8 +398,7 @@ impl Incident {
 
     /// Whether its last attempt is over and is not known to have written anything.
     pub fn is_given_up(&self) -> bool {
-        let written = |applied: &Option<Applied>| matches!(applied, Some(Applied::Done { .. } | Applied::Already { .. }));
-        self.attempt().is_some_and(|attempt| attempt.ended.is_some() && !written(&attempt.applied))
+        self.attempt().is_some_and(|attempt| attempt.ended.is_some() && !attempt.is_written())
     }
 
     /// Whether an attempt is not over.
@@ -421,8 +427,12 @@ impl Incident {
 
     /// The release that is expected to run: what our last write put there, else the one that ran at the onset.
     pub fn expected_release(&self) -> Option<&Digest> {
-        let written = |attempt: &&Attempt| matches!(attempt.applied, Some(Applied::Done { .. } | Applied::Already { .. }));
-        self.attempts.iter().rev().find(written).map(|attempt| &attempt.plan.to.digest).or(self.release.as_ref())
+        self.attempts
+            .iter()
+            .rev()
+            .find(|attempt| attempt.is_written())
+            .map(|attempt| &attempt.plan.to.digest)
+            .or(self.release.as_ref())
     }
 
     /// The mode of its plan, else shadow for a lane in shadow.

@@ -2,6 +2,7 @@
 //! within two minutes join it: they are listed together in its next message, seconds later, and from then on it is one page for all of
 //! them, under the key of the first. It stays up until the last of them is closed; folding drops none.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ fn cause(incident: &Incident, reason: Reason, brake: Option<Brake>) -> Option<Ca
     }
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
     /// Brings a human in. `touched` says that we wrote something, or that it is our own blindness: then routing *beside*
     /// does not turn the page into an announcement.
     pub(super) fn page(&mut self, reason: Reason, moment: Moment, text: &str, touched: bool) {
@@ -130,8 +131,8 @@ impl Draft<'_> {
     }
 
     /// Makes the message one about all of them.
-    fn list(&mut self, others: &[Incident], message: &mut Message) {
-        let all: Vec<&Incident> = std::iter::once(&self.incident).chain(others).collect();
+    fn list(&mut self, others: &[Cow<'_, Incident>], message: &mut Message) {
+        let all: Vec<&Incident> = std::iter::once(&self.incident).chain(others.iter().map(|other| &**other)).collect();
         message.title = tell::folded_title(&all);
         message.text = tell::folded_text(&all);
         message.target = None;
@@ -154,10 +155,11 @@ impl Draft<'_> {
             let soon = self.now.since(opened_at) < self.ctx.limits.fold_within;
             (leads && soon && matches!(incident.phase, Phase::Paged) && self.same_people(incident)).then_some(opened_at)
         };
-        let open = self.all_open().into_iter();
-        let mut leaders: Vec<_> = open.filter_map(|other| Some((paged(&other)?, other.id.clone()))).collect();
+        let open = self.all_open();
+        let room = |id: &&IncidentId| open.iter().filter(|other| is_part_of(other, id)).count() < MOST;
+        let mut leaders: Vec<_> = open.iter().filter_map(|other| Some((paged(other)?, &other.id))).collect();
         leaders.sort_unstable();
-        leaders.into_iter().map(|(_, id)| id).find(|id| self.others(id).len() < MOST)
+        leaders.into_iter().map(|(_, id)| id).find(room).cloned()
     }
 
     fn same_people(&self, other: &Incident) -> bool {
@@ -169,22 +171,21 @@ impl Draft<'_> {
     }
 
     /// The other open incidents whose page has this key.
-    pub(super) fn others(&self, key: &IncidentId) -> Vec<Incident> {
-        let of_it = |other: &Incident| {
-            let page = other.page.as_ref().filter(|page| !page.announced);
-            page.is_some_and(|page| page.key(&other.id) == key)
-        };
-        self.all_open().into_iter().filter(of_it).collect()
+    fn others(&self, key: &IncidentId) -> Vec<Cow<'a, Incident>> {
+        let mut others = self.all_open();
+        others.retain(|other| is_part_of(other, key));
+        others
     }
 
-    /// Every other open incident, as this step has left it so far.
-    fn all_open(&self) -> Vec<Incident> {
+    /// Every other open incident that has a page, as this step has left it so far. Only those that it touched are copies: a storm asks
+    /// for all of them with each page.
+    fn all_open(&self) -> Vec<Cow<'a, Incident>> {
         let touched: BTreeSet<&IncidentId> = self.step.records.iter().filter_map(|stamped| stamped.record.incident()).collect();
         let in_book =
             self.book.open().filter(|incident| !touched.contains(&incident.id)).filter(|incident| incident.page.is_some());
         let in_step = touched.iter().filter_map(|id| as_left(self.book, id, self.step));
-        let mut all: Vec<Incident> = in_book.cloned().chain(in_step).collect();
-        all.retain(|incident| incident.id != self.incident.id && incident.is_open());
+        let mut all: Vec<Cow<'a, Incident>> = in_book.map(Cow::Borrowed).chain(in_step.map(Cow::Owned)).collect();
+        all.retain(|incident| incident.id != self.incident.id && incident.is_open() && incident.page.is_some());
         all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         all
     }
@@ -229,6 +230,11 @@ impl Draft<'_> {
         let blind = self.incident.decision.as_ref().is_some_and(|decision| !decision.unknown.is_empty());
         if self.incident.lane.is_shadow() || (beside && !touched && !blind) { Urgency::Announce } else { Urgency::Page }
     }
+}
+
+/// Whether the page of an incident has this key, and wakes somebody.
+fn is_part_of(incident: &Incident, key: &IncidentId) -> bool {
+    incident.page.as_ref().is_some_and(|page| !page.announced && page.key(&incident.id) == key)
 }
 
 /// Where a page of an incident goes: what the rule says, else the policy's owner, else the settings' order.
