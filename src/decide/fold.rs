@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::{Book, Gap, History, PastRollback, Seen};
-use super::incident::{Incident, Phase};
+use super::incident::{Incident, Member, Phase};
 use super::ledger;
 use super::transition::{Event, IllegalEvent};
 use crate::journal::record::{Record, Stamped};
@@ -138,7 +138,7 @@ impl Book {
     fn incident(&mut self, id: &IncidentId, event: &Event, at: Time) -> Result<(), IllegalEvent> {
         if let Event::Opened { incident } = event {
             self.note_flap(incident, at);
-            note_alerts(&mut self.targets, incident, at);
+            note_alerts(&mut self.targets, incident, incident.members.values(), at);
             self.incidents.insert(id.clone(), (**incident).clone());
             self.index.file(incident, None);
             return Ok(());
@@ -153,11 +153,11 @@ impl Book {
         // One that was quiet and fires again flaps by itself.
         let refired = was_quiet && incident.quiet_since.is_none();
         match event {
-            Event::Joined { .. } => {
+            Event::Joined { member } => {
                 if refired {
                     add_flap(targets, incident, at);
                 }
-                note_alerts(targets, incident, at);
+                note_alerts(targets, incident, [&**member], at);
             }
             Event::Quiet { quiet: false } if refired => add_flap(targets, incident, at),
             Event::Intended => note_intent(targets, incident, at),
@@ -178,7 +178,7 @@ impl Book {
         let place = target.at.to_string();
         let others = || self.index.at(&place).filter_map(|id| self.incidents.get(id)).filter(of_it);
         // The same firing, heard of late, is no other one.
-        let same = |other: &Incident| incident.members.keys().any(|occurrence| other.members.contains_key(occurrence));
+        let same = |other: &Incident| incident.members.occurrences().any(|occurrence| other.members.contains(occurrence));
         if others().next().is_some() && !others().any(same) {
             add_flap(&mut self.targets, incident, at);
         }
@@ -208,10 +208,10 @@ fn add_flap(targets: &mut Targets, incident: &Incident, at: Time) {
     history.damping.entry(incident.lane.key()).or_default().add(at);
 }
 
-fn note_alerts(targets: &mut Targets, incident: &Incident, at: Time) {
+fn note_alerts<'a>(targets: &mut Targets, incident: &Incident, members: impl IntoIterator<Item = &'a Member>, at: Time) {
     let (Some(target), Some(release)) = (&incident.target, &incident.release) else { return };
     let history = targets.entry(target.at.to_string()).or_default();
-    let names: BTreeSet<&str> = incident.members.values().map(|member| member.alert.label("alertname")).collect();
+    let names: BTreeSet<&str> = members.into_iter().map(|member| member.alert.label("alertname")).collect();
     for name in names {
         ledger::alert_fired(history, release, name, at);
     }

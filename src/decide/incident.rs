@@ -1,12 +1,15 @@
 //! One incident: what is remembered of it. How it changes stands in `transition`; what is decided of it, in `step`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rpds::VectorSync;
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
 use super::limits::LOST;
+use super::members::Members;
 use super::observation::Purpose;
 use super::pages::Cause;
 use crate::model::{
@@ -216,7 +219,7 @@ impl Page {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// What was to be done.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// When its intent was committed; the budget is spent from here.
     pub intended_at: Time,
     /// How many times the write was begun: again after it was certain that nothing was written.
@@ -305,7 +308,7 @@ pub struct Incident {
     #[serde(default)]
     pub located_at: Option<Time>,
     /// Every alert of it, by occurrence.
-    pub members: BTreeMap<String, Member>,
+    pub members: Members,
     /// Where it stands.
     pub phase: Phase,
     /// The observation that is awaited.
@@ -315,15 +318,15 @@ pub struct Incident {
     /// Names of facts that reached rules read.
     pub wanted: Vec<String>,
     /// The last decision.
-    pub decision: Option<Decision>,
+    pub decision: Option<Arc<Decision>>,
     /// The plan that waits or is carried out.
-    pub plan: Option<Plan>,
+    pub plan: Option<Arc<Plan>>,
     /// Who approved which plan.
     pub approval: Option<Approval>,
     /// What preflight found last.
     pub preflight: Option<PreflightReport>,
     /// What was collected before the write.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<Arc<Evidence>>,
     /// Every attempt, in order.
     pub attempts: Vec<Attempt>,
     /// Levels that preflight refused, with nothing touched: the procedure, and why.
@@ -349,7 +352,7 @@ pub struct Incident {
     #[serde(default)]
     pub begun: u64,
     /// What happened, for the report. Bounded.
-    pub notes: Vec<Note>,
+    pub notes: VectorSync<Note>,
     /// What a person last said of the rollback.
     #[serde(default)]
     pub marked: Option<Marked>,
@@ -379,7 +382,53 @@ pub struct Approval {
     pub overrides: Vec<String>,
 }
 
+impl Member {
+    /// Whether the alert says that it is critical.
+    pub fn is_critical(&self) -> bool {
+        self.alert.label("severity") == "critical"
+    }
+}
+
 impl Incident {
+    /// One that begins with this alert. What it is about, its caller says.
+    pub(super) fn new(id: IncidentId, lane: Lane, policy: String, first: Member, phase: Phase) -> Self {
+        Self {
+            id,
+            lane,
+            policy,
+            paging: None,
+            target: None,
+            unresolved: None,
+            blind_on: None,
+            release: None,
+            opened_at: first.received_at,
+            located_at: None,
+            heard_at: first.received_at,
+            members: Members::from_iter([first]),
+            phase,
+            asked: None,
+            retry: None,
+            wanted: Vec::new(),
+            decision: None,
+            plan: None,
+            approval: None,
+            preflight: None,
+            evidence: None,
+            attempts: Vec::new(),
+            passed_over: Vec::new(),
+            page: None,
+            acknowledged: None,
+            vetoed: None,
+            quiet_since: None,
+            change_landed_at: None,
+            decided_at: None,
+            next: 0,
+            begun: 0,
+            notes: VectorSync::default(),
+            marked: None,
+        }
+    }
+
     /// Whether it is not over.
     pub fn is_open(&self) -> bool {
         !matches!(self.phase, Phase::Closed { .. })
@@ -465,12 +514,12 @@ impl Incident {
 
     /// Whether any notification of it was cut.
     pub fn truncated(&self) -> bool {
-        self.members.values().any(|member| member.truncated)
+        self.members.any_truncated()
     }
 
     /// `critical` where any alert says so, else the lead's `severity` label (bounded text for people only).
     pub fn critical(&self) -> bool {
-        self.members.values().any(|member| member.alert.label("severity") == "critical")
+        self.members.any_critical()
     }
 
     /// How long the trouble lasted: from onset to proof, or to the close.

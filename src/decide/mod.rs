@@ -18,6 +18,7 @@ pub mod ledger;
 mod life;
 pub mod limits;
 mod locate;
+mod members;
 pub mod memory;
 pub mod observation;
 pub mod operate;

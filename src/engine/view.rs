@@ -162,7 +162,7 @@ pub(super) fn row(incident: &Incident) -> IncidentRow {
         reason: reason(incident).map(|reason| reason.as_str().to_owned()),
         brake: decision.and_then(|decision| decision.brake).map(|brake| brake.as_str().to_owned()),
         summary: decision.map(|decision| decision.summary.clone()),
-        plan: incident.plan.as_ref().map(Plan::hash).map(|hash| hash.0),
+        plan: incident.plan.as_deref().map(Plan::hash).map(|hash| hash.0),
         until: until.map(|at| at.to_string()),
         alerts: incident.members.len(),
         attempts: incident.attempts.len(),

@@ -172,7 +172,7 @@ impl Person {
             Self::Approve { incident, by, overrides, plan } => {
                 let incident = of(driver, *incident);
                 let known = driver.book().incidents.get(&incident).and_then(|known| known.plan.as_ref());
-                let hash = plan.clone().map(PlanHash).or_else(|| known.map(crate::model::Plan::hash));
+                let hash = plan.clone().map(PlanHash).or_else(|| known.map(|plan| plan.hash()));
                 let plan = hash.unwrap_or_else(|| PlanHash("none".to_owned()));
                 Operation::Approve { incident, plan, by: by.clone(), overrides: overrides.clone() }
             }
