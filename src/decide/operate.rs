@@ -65,6 +65,7 @@ pub fn check(book: &Book, operation: &Operation, now: Time) -> Result<(), Operat
             reasoned(reason)?;
             markable(book, incident)
         }
+        Operation::LogLevel { by, .. } => named(by),
         Operation::Change { change } => {
             named(&change.by)?;
             tellable(book, change, now)
@@ -168,8 +169,13 @@ pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, order: Order, s
         return;
     }
     let identity = order.identity.clone();
-    if let Some(identity) = &identity {
-        written_down(ctx, book, now, (identity, &order), step);
+    match &identity {
+        Some(identity) => written_down(ctx, book, now, (identity, &order), step),
+        // It leads to no record of its own.
+        None if matches!(order.operation, Operation::LogLevel { .. }) => {
+            step.records.push(Stamped { at: now, record: Record::Ordered { order: Box::new(order.clone()) } });
+        }
+        None => {}
     }
     match order.operation {
         Operation::Pause { scope, reason, by, until } => {
@@ -203,6 +209,7 @@ pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, order: Order, s
                 draft.record(Event::Marked { mark, by, why: reason });
             }
         }
+        Operation::LogLevel { .. } => {}
         Operation::Change { change } => {
             // What is posted again is there already.
             if !book.changes(&change.target).iter().any(|known| known.id == change.id) {

@@ -157,6 +157,13 @@ pub enum Operation {
         /// Why.
         reason: String,
     },
+    /// Say what the process logs. Only written down here: it is done by who hears of it first.
+    LogLevel {
+        /// The directives, as in `RUST_LOG`.
+        level: String,
+        /// Who.
+        by: String,
+    },
     /// Tell of a change.
     Change {
         /// The change.
@@ -174,6 +181,7 @@ impl Operation {
             Self::Pause { .. } => "pause",
             Self::Resume { .. } => "resume",
             Self::Mark { .. } => "mark",
+            Self::LogLevel { .. } => "log_level",
             Self::Change { .. } => "change",
         }
     }
@@ -185,7 +193,7 @@ impl Operation {
             | Self::Approve { incident, .. }
             | Self::Acknowledge { incident, .. }
             | Self::Mark { incident, .. } => Some(incident),
-            Self::Pause { .. } | Self::Resume { .. } | Self::Change { .. } => None,
+            Self::Pause { .. } | Self::Resume { .. } | Self::LogLevel { .. } | Self::Change { .. } => None,
         }
     }
 
@@ -197,6 +205,7 @@ impl Operation {
             | Self::Acknowledge { by, .. }
             | Self::Pause { by, .. }
             | Self::Resume { by, .. }
+            | Self::LogLevel { by, .. }
             | Self::Mark { by, .. } => by,
             Self::Change { change } => &change.by,
         }

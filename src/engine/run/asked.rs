@@ -80,7 +80,7 @@ impl Engine {
 fn done(book: &Book, operation: &Operation, known: bool) -> Result<Value, ControlError> {
     match operation {
         Operation::Pause { .. } => view::json(&PauseBegun { done: true, pause: book.next }),
-        Operation::Resume { .. } => view::json(&PauseEnded { done: true }),
+        Operation::Resume { .. } | Operation::LogLevel { .. } => view::json(&PauseEnded { done: true }),
         Operation::Change { change } => {
             // What is there already may have been told in other words that mean the same: at another time, by the same key.
             let kept = book.changes(&change.target).iter().find(|kept| kept.id == change.id).unwrap_or(change);
