@@ -338,7 +338,7 @@ fn restored(incident: &Incident) -> Option<&Digest> {
 }
 
 fn same_name(incident: &Incident, alert: &Alert) -> bool {
-    incident.members.values().any(|member| member.alert.label("alertname") == alert.label("alertname"))
+    incident.members.any_named(alert.label("alertname"))
 }
 
 fn new_incident(

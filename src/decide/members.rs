@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::incident::Member;
@@ -14,6 +14,8 @@ use crate::model::Occurrence;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Members {
     by_occurrence: RedBlackTreeMapSync<Occurrence, Arc<Member>>,
+    /// What they are called: few names, however many alerts.
+    names: RedBlackTreeSetSync<String>,
     counts: Counts,
 }
 
@@ -59,6 +61,11 @@ impl Members {
         self.by_occurrence.values().map(Arc::as_ref)
     }
 
+    /// Whether any is called so (its label `alertname`).
+    pub fn any_named(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
     /// Whether any fires, as far as we were told.
     pub fn any_fires(&self) -> bool {
         self.counts.firing > 0
@@ -81,6 +88,11 @@ impl Members {
             self.counts.remove(known);
         }
         self.counts.add(&member);
+        // An occurrence is of one label set: no name ever goes away.
+        let name = member.alert.label("alertname");
+        if !self.names.contains(name) {
+            self.names.insert_mut(name.to_owned());
+        }
         self.by_occurrence.insert_mut(occurrence, Arc::new(member));
     }
 
@@ -179,6 +191,14 @@ mod tests {
         let before = members.clone();
         members.put(member(50, "critical"));
         assert_eq!((before.len(), before.any_critical(), members.len()), (50, false, 51));
+    }
+
+    #[test]
+    fn names_are_known_however_many_alerts_there_are() {
+        let mut named = member(1, "warning");
+        named.alert.labels.insert("alertname", "HighErrors");
+        let members: Members = [member(0, "warning"), named].into_iter().collect();
+        assert!(members.any_named("HighErrors") && members.any_named("") && !members.any_named("HighLatency"));
     }
 
     #[test]
