@@ -78,11 +78,14 @@ async fn a_bad_release_goes_back_and_is_verified() {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn wanted_journal() -> Option<String> {
+    std::env::var("BACKOUT_KEEP_JOURNAL").ok().filter(|kept| !std::path::Path::new(kept).exists())
+}
+
 /// Keeps this story's journal where `BACKOUT_KEEP_JOURNAL` says: how those in `tests/journals/` are made.
 async fn keep_journal(backout: &Backout) {
-    let Some(kept) = std::env::var("BACKOUT_KEEP_JOURNAL").ok().filter(|kept| !std::path::Path::new(kept).exists()) else {
-        return;
-    };
+    let Some(kept) = wanted_journal() else { return };
     let data = backout.data_dir().to_string_lossy().into_owned();
     let backup = move || Backout::command(&["journal", "backup", &kept, "--data", &data]);
     let output = tokio::task::spawn_blocking(backup).await.expect("it runs");

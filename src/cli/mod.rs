@@ -20,6 +20,7 @@ mod operate;
 pub mod output;
 mod pause;
 mod pauses;
+mod rearm;
 mod report;
 mod resume;
 mod revisions;
@@ -118,6 +119,10 @@ pub enum Command {
     #[command(after_help = r#"Examples:
   backout mark i0123456789ab wrong --reason 'the database was slow, not the release'"#)]
     Mark(mark::MarkArgs),
+    /// Trust a policy again whose rollbacks were marked wrong
+    #[command(after_help = r#"Examples:
+  backout rearm shop --reason 'it looks at errors of the release alone now'"#)]
+    Rearm(rearm::RearmArgs),
     /// Stand down for a while
     #[command(after_help = r#"Examples:
   backout pause --scope namespace --name shop --for 2h --reason 'database migration'
@@ -199,6 +204,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Approve(args) => wait(approve::run(&args, output)).map(done),
         Command::Acknowledge(args) => wait(acknowledge::run(&args, output)).map(done),
         Command::Mark(args) => wait(mark::run(&args, output)).map(done),
+        Command::Rearm(args) => wait(rearm::run(&args, output)).map(done),
         Command::Pause(args) => wait(pause::run(&args, output)).map(done),
         Command::Resume(args) => wait(resume::run(&args, output)).map(done),
         Command::Pauses(args) => wait(pauses::run(&args, output)).map(done),

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::{Book, Gap, History, PastRollback, Seen};
+use super::book::{Book, Gap, History, PastRollback, Seen, Wrong};
 use super::incident::{Incident, Member, Phase};
 use super::ledger;
 use super::transition::{Event, IllegalEvent};
 use crate::journal::record::{Record, Stamped};
-use crate::model::{AlertStatus, Applied, IncidentId, PauseScope, Time};
+use crate::model::{AlertStatus, Applied, IncidentId, Mark, PauseScope, Time};
 
 /// Consumed receipts that are remembered one by one.
 const RECEIPTS: usize = 8192;
 /// Gaps that are remembered.
 const GAPS: usize = 64;
+/// Rollbacks of a policy that were marked wrong and are remembered.
+const WRONGS: usize = 64;
 /// Occurrences that are remembered; the oldest are forgotten first.
 const SEEN: usize = 100_000;
 /// Without a record for this long, we stood still.
@@ -99,6 +101,12 @@ impl Book {
             // What it led to has records of its own.
             Record::Ordered { .. } => {}
             Record::Posted { change } => ledger::posted(&mut self.changes, change),
+            Record::Rearmed { policy, .. } => {
+                // Kept without any, so that it is still shown, as trusted.
+                if let Some(wrongs) = self.wrongs.get_mut(policy) {
+                    wrongs.clear();
+                }
+            }
             Record::Forgotten { before } => {
                 self.forget(*before);
                 self.forgot_at = Some(at);
@@ -165,6 +173,7 @@ impl Book {
             Event::AttemptEnded { .. } => note_end(targets, incident, at),
             Event::Phase { to: Phase::Shadowed } => note_would_have(targets, incident, at),
             Event::Vetoed { .. } => note_veto(targets, incident, at),
+            Event::Marked { mark, by, .. } => note_mark(&mut self.wrongs, incident, (*mark, by), at),
             _ => {}
         }
         Ok(())
@@ -264,6 +273,21 @@ fn note_end(targets: &mut Targets, incident: &Incident, at: Time) {
         if past.incident.as_ref() == Some(&incident.id) {
             past.ended_at = past.ended_at.or(Some(at));
         }
+    }
+}
+
+/// The last word counts. What shadow would have done was never done, and costs no trust.
+fn note_mark(wrongs: &mut BTreeMap<String, Vec<Wrong>>, incident: &Incident, (mark, by): (Mark, &str), at: Time) {
+    if incident.attempts.is_empty() {
+        return;
+    }
+    let marked = wrongs.entry(incident.policy.clone()).or_default();
+    marked.retain(|wrong| wrong.incident != incident.id);
+    if mark == Mark::Wrong {
+        marked.push(Wrong { incident: incident.id.clone(), at, by: by.to_owned() });
+    }
+    if marked.len() > WRONGS {
+        marked.remove(0);
     }
 }
 

@@ -77,6 +77,7 @@ impl Book {
         }
         // An end is what somebody said; the begin is when we heard it.
         move_by(by, self.pauses.values_mut().map(|pause| &mut pause.from));
+        move_by(by, self.wrongs.values_mut().flatten().map(|wrong| &mut wrong.at));
         for gap in &mut self.gaps {
             move_by(by, [&mut gap.to]);
             move_by(by, gap.from.as_mut());

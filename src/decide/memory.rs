@@ -61,6 +61,7 @@ pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
         seen: Default::default(),
         targets: known.collect(),
         pauses: book.pauses.clone(),
+        wrongs: book.wrongs.clone(),
         gaps: book.gaps.clone(),
         alive_at: book.alive_at,
         watch_heard_at: book.watch_heard_at,

@@ -65,6 +65,14 @@ pub fn check(book: &Book, operation: &Operation, now: Time) -> Result<(), Operat
             reasoned(reason)?;
             markable(book, incident)
         }
+        Operation::Rearm { policy, by, reason } => {
+            named(by)?;
+            reasoned(reason)?;
+            match book.wrongs.get(policy) {
+                Some(wrongs) if !wrongs.is_empty() => Ok(()),
+                _ => Err(OperationError::Conflict(format!("no rollback of policy `{policy}` was marked wrong: it is trusted"))),
+            }
+        }
         Operation::LogLevel { by, .. } => named(by),
         Operation::Change { change } => {
             named(&change.by)?;
@@ -208,6 +216,9 @@ pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, order: Order, s
                 draft.note(format!("{by} marked the rollback {}: {reason}", mark.as_str()));
                 draft.record(Event::Marked { mark, by, why: reason });
             }
+        }
+        Operation::Rearm { policy, by, reason } => {
+            step.records.push(Stamped { at: now, record: Record::Rearmed { policy, by, reason } });
         }
         Operation::LogLevel { .. } => {}
         Operation::Change { change } => {

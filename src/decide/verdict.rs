@@ -246,6 +246,10 @@ impl<'a> Judge<'a> {
             // whatever its policy has become since: the live lane decides about the same alert.
             decision.mode = Mode::Shadow;
         }
+        let distrust = brakes::distrust(self.policy, self.book, self.now).filter(|_| decision.mode == Mode::Enforce);
+        if distrust.is_some() {
+            decision.mode = Mode::Approve;
+        }
         let mut scene = Scene {
             book: self.book,
             incident: self.incident,
@@ -290,6 +294,10 @@ impl<'a> Judge<'a> {
             (None, Some(plan)) => {
                 decision.outcome = Outcome::Rollback;
                 decision.summary = format!("rule `{}` says rollback: {} -> {}", rule.name, plan.from.label(), plan.to.label());
+                if let Some(why) = distrust {
+                    decision.summary.push_str("; the policy is not trusted: ");
+                    decision.summary.push_str(&why);
+                }
             }
         }
     }

@@ -31,9 +31,9 @@ use crate::policy::types::Policies;
 use crate::ports::{Received, RowKind, Span, Store};
 
 /// Inputs that are stepped before they are committed together.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 /// Effects that may be under way, or wait to be taken in, when one more receipt is.
-const AHEAD: usize = 512;
+const AHEAD: usize = 2048;
 /// Steps that time alone may cause in one batch: more wait for the next one, so that a defect cannot spin.
 const TICKS: usize = 1024;
 /// Results of effects that may wait.
@@ -418,7 +418,7 @@ impl Engine {
         self.shown = now.since(self.shown_at) >= SHOW_EVERY;
         if self.shown {
             self.shown_at = now;
-            gauges::set(&self.settings.metrics, &self.book);
+            gauges::set(&self.settings.metrics, &self.book, &self.policies, now);
         }
     }
 

@@ -91,6 +91,15 @@ pub enum Record {
         /// The change.
         change: Box<PostedChange>,
     },
+    /// Somebody trusts a policy again whose rollbacks were marked wrong.
+    Rearmed {
+        /// Which.
+        policy: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// Closed incidents and old occurrences are forgotten.
     Forgotten {
         /// Everything that was over before this.

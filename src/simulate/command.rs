@@ -75,7 +75,16 @@ pub enum Person {
         /// How long.
         span: Duration,
     },
-    /// Right or wrong.
+    /// Trusts a policy again.
+    Rearm {
+        /// Which policy.
+        policy: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Says of a rollback that it was right or wrong.
     Mark {
         /// Which incident, by its number in the story.
         incident: Option<usize>,
@@ -183,6 +192,9 @@ impl Person {
             Self::Mark { incident, mark, by, reason } => {
                 Operation::Mark { incident: of(driver, *incident), mark: *mark, by: by.clone(), reason: reason.clone() }
             }
+            Self::Rearm { policy, by, reason } => {
+                Operation::Rearm { policy: policy.clone(), by: by.clone(), reason: reason.clone() }
+            }
             Self::Change { change } => {
                 Operation::Change { change: Box::new(PostedChange { at: driver.now(), ..(**change).clone() }) }
             }
@@ -278,6 +290,11 @@ pub(super) fn parse(line: &mut Line) -> Result<Command, String> {
         "mark" => Command::Person(Person::Mark {
             incident: line.number()?,
             mark: if line.flag("wrong") { Mark::Wrong } else { Mark::Right },
+            by: line.or("by", "ann"),
+            reason: line.or("reason", "looked at it"),
+        }),
+        "rearm" => Command::Person(Person::Rearm {
+            policy: line.word("a policy")?,
             by: line.or("by", "ann"),
             reason: line.or("reason", "looked at it"),
         }),

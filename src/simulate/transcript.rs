@@ -74,6 +74,7 @@ impl Transcript {
             Operation::Pause { by, reason, .. } => format!("{by} pauses: {reason}"),
             Operation::Resume { by, pause } => format!("{by} ends pause {pause}"),
             Operation::Mark { by, mark, reason, .. } => format!("{by} marks it {}: {reason}", mark.as_str()),
+            Operation::Rearm { by, policy, reason } => format!("{by} arms policy `{policy}` again: {reason}"),
             Operation::LogLevel { by, level } => format!("{by} logs {level}"),
             Operation::Change { change } => format!("posted: {}", change.words()),
         };

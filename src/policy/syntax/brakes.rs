@@ -31,6 +31,8 @@ pub(in super::super) struct Brakes {
     pub(in super::super) stale_facts: Field<StaleFactsKeys>,
     /// The notification was cut and the rule draws on the absence of an alert.
     pub(in super::super) truncated: Field<DisableOnly>,
+    /// Rollbacks that people marked wrong: the policy asks for approval until somebody arms it again.
+    pub(in super::super) trust: Field<TrustKeys>,
 }
 
 /// What all brakes have in common.
@@ -148,6 +150,16 @@ brake! {
         watch: DurationText,
         /// A query's sample may be this old (30s).
         query: DurationText,
+    }
+}
+
+brake! {
+    /// When a policy is not trusted any more.
+    TrustKeys, "trust brake" {
+        /// So many rollbacks were marked wrong (1).
+        wrong: u32,
+        /// Within this time (30d).
+        within: DurationText,
     }
 }
 

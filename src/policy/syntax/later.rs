@@ -27,7 +27,7 @@ const LATER: &[(&str, &[&str])] = &[
     ("verify", &["announced", "checklist", "endpoints", "fail_if", "hpa", "jobs", "logs", "name", "quiet"]),
     ("HTTP check", &["every", "path", "port", "service"]),
     ("expect", &["json"]),
-    ("brakes", &["control_group", "data_latch", "freeze", "storm", "trust"]),
+    ("brakes", &["control_group", "data_latch", "freeze", "storm"]),
 ];
 
 /// Keys that stand elsewhere or cannot be set: why, and what to do.

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use super::yaml::{Entries, Field, Listed, Short, Shorthand};
 use crate::model::{Mode, Paging};
 
-pub(super) use brakes::{BrakeKeys, Brakes, BudgetKeys, DisableOnly, FitTargetKeys, FlappingKeys, GapKeys, WithinKeys};
+pub(super) use brakes::{
+    BrakeKeys, Brakes, BudgetKeys, DisableOnly, FitTargetKeys, FlappingKeys, GapKeys, TrustKeys, WithinKeys,
+};
 pub(super) use later::{not_yet, refused};
 pub(super) use procedure::{Availability, HttpCheck, Procedure, Step, Verify};
 pub(super) use text::{CelText, DurationText, MatcherText, PromqlText, TemplateText};
