@@ -13,6 +13,7 @@ use crate::model::{AlertStatus, Delivery, IncidentId, Message, Operation, Outcom
 #[derive(Clone, Debug)]
 pub struct Transcript {
     zero: Time,
+    muted: bool,
     lines: Vec<String>,
     numbers: BTreeMap<IncidentId, usize>,
     /// Incidents of which the last thing said was that they are quiet.
@@ -22,7 +23,22 @@ pub struct Transcript {
 impl Transcript {
     /// Times count from `zero`; what lies before it is left out.
     pub fn new(zero: Time) -> Self {
-        Self { zero, lines: Vec::new(), numbers: BTreeMap::new(), quiet: BTreeSet::new() }
+        Self { zero, muted: false, lines: Vec::new(), numbers: BTreeMap::new(), quiet: BTreeSet::new() }
+    }
+
+    /// Nothing is written down any more; incidents are numbered all the same.
+    pub fn mute(&mut self) {
+        self.muted = true;
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// The number of an incident in the story; 1 is the first.
+    pub fn number_of(&self, id: &IncidentId) -> Option<usize> {
+        self.numbers.get(id).copied()
     }
 
     /// All lines so far.
@@ -36,7 +52,7 @@ impl Transcript {
     }
 
     fn line(&mut self, at: Time, text: &str) {
-        if at < self.zero {
+        if at < self.zero || self.muted {
             return;
         }
         let millis = at.millis() - self.zero.millis();
@@ -82,6 +98,9 @@ impl Transcript {
     /// An incident's event, after it was folded; by the world's clock, and by the service's own.
     pub(super) fn event(&mut self, (at, clock): (Time, Time), id: &IncidentId, event: &Event, book: &Book) {
         let number = self.number(id);
+        if self.muted {
+            return;
+        }
         let text = match event {
             Event::Opened { incident } => opened(incident),
             Event::Phase { to } => phase(to, clock),
@@ -122,6 +141,9 @@ impl Transcript {
     }
 
     pub(super) fn message(&mut self, at: Time, message: &Message, delivery: &Delivery) {
+        if self.muted {
+            return;
+        }
         let number = message.incident.as_ref().map_or(0, |id| self.number(id));
         let mut by = delivery.delivered.join(", ");
         for (channel, why) in &delivery.failed {

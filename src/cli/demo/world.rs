@@ -64,6 +64,7 @@ fn deployment(name: &str, image: &str) -> NewDeployment {
         history_limit: 10,
         recreate: false,
         annotations: BTreeMap::new(),
+        labels: BTreeMap::new(),
         config_map: None,
     }
 }
