@@ -16,6 +16,7 @@ mod tests;
 mod watch;
 mod workload;
 
+pub use rules::look_back;
 pub use alertmanager::{AlertmanagerClient, WATCHDOG};
 pub use live::ClusterReader;
 pub use probe::HttpProbeClient;

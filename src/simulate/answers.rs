@@ -107,7 +107,7 @@ impl World {
             let current = self.cluster.deployments.get(of)?.current().filter(|set| set.available(now) > 0)?;
             template::images(&current.template).iter().find_map(|image| by_image.get(image)).copied()
         });
-        let result = match status {
+        let result = match self.statuses.get(&check.url).copied().or(status) {
             None => Err("no connection".to_owned()),
             Some(status) if check.status.map_or((200..300).contains(&status), |wanted| wanted == status) => Ok(()),
             Some(status) => Err(format!("status {status}")),

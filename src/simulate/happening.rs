@@ -40,6 +40,7 @@ fn workload(verb: &str, line: &mut Line) -> Result<Event, String> {
                 recreate: line.flag("recreate"),
                 config_map: line.value("config"),
                 labels: BTreeMap::new(),
+                template_annotations: BTreeMap::new(),
                 annotations: line.rest().into_iter().collect(),
             };
             Event::Create(new, by)

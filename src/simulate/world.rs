@@ -65,6 +65,8 @@ pub struct NewDeployment {
     pub annotations: BTreeMap<String, String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The annotations of its pods' template.
+    pub template_annotations: BTreeMap<String, String>,
     /// A ConfigMap that its environment is from.
     pub config_map: Option<String>,
 }
@@ -79,6 +81,8 @@ pub struct World {
     pub(super) channels: Channels,
     /// What health URLs answer, by URL and image.
     pub(super) urls: BTreeMap<String, (TargetRef, BTreeMap<String, u16>)>,
+    /// Health URLs that always answer the same.
+    pub(super) statuses: BTreeMap<String, u16>,
     pub(super) emitted: VecDeque<Emitted>,
 }
 
@@ -188,7 +192,10 @@ impl World {
     /// Somebody makes a Deployment.
     pub fn create(&mut self, new: &NewDeployment, by: &str) {
         let uid = self.cluster.uid(&new.at);
-        let template = pod_template(&new.at.name, &new.image, new.config_map.as_deref());
+        let mut template = pod_template(&new.at.name, &new.image, new.config_map.as_deref());
+        if let (Some(metadata), false) = (template.pointer_mut("/metadata"), new.template_annotations.is_empty()) {
+            metadata["annotations"] = json!(new.template_annotations);
+        }
         let mut made = Deployment::new(new.at.clone(), uid, template, new.replicas, (by, self.now));
         made.ready_after = new.ready_after;
         made.history_limit = new.history_limit;
@@ -361,6 +368,11 @@ impl World {
     /// A health URL whose status follows the image that runs.
     pub fn add_url(&mut self, url: &str, of: TargetRef, by_image: BTreeMap<String, u16>) {
         self.urls.insert(url.to_owned(), (of, by_image));
+    }
+
+    /// A health URL that always answers the same.
+    pub fn set_status(&mut self, url: &str, status: u16) {
+        self.statuses.insert(url.to_owned(), status);
     }
 
     /// Somebody silences what matches.

@@ -90,6 +90,7 @@ impl Place {
             recreate: false,
             annotations: std::collections::BTreeMap::new(),
             labels: std::collections::BTreeMap::new(),
+            template_annotations: std::collections::BTreeMap::new(),
             config_map: None,
         }
     }

@@ -65,6 +65,7 @@ fn deployment(name: &str, image: &str) -> NewDeployment {
         recreate: false,
         annotations: BTreeMap::new(),
         labels: BTreeMap::new(),
+        template_annotations: BTreeMap::new(),
         config_map: None,
     }
 }

@@ -1,0 +1,1 @@
+//! `backout test` as people run it.
