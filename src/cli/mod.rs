@@ -163,6 +163,7 @@ pub enum Command {
     /// Print a JSON Schema, for editors
     #[command(after_help = r#"Examples:
   backout schema > policies.schema.json
+  backout schema tests > tests.schema.json
   backout schema settings > settings.schema.json"#)]
     Schema(generate::SchemaArgs),
     /// Print a completion script for a shell

@@ -16,9 +16,9 @@ mod tests;
 mod watch;
 mod workload;
 
-pub use rules::look_back;
 pub use alertmanager::{AlertmanagerClient, WATCHDOG};
 pub use live::ClusterReader;
 pub use probe::HttpProbeClient;
 pub use prometheus::{PrometheusClient, PrometheusLimits};
+pub use rules::look_back;
 pub use watch::{ClusterWatch, WatchSettings, WatchStatus};

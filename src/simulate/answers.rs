@@ -6,7 +6,8 @@ use super::world::World;
 use crate::decide::observation::Answer;
 use crate::model::{
     Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId,
-    Lookup, Message, Number, Onset, Plan, PreflightReport, Query, Resolution, RolloutStatus, TailSource, TargetId, Time, template,
+    Lookup, Message, Number, Onset, Plan, PreflightReport, Query, Resolution, RolloutStatus, TailSource, TargetId, Time,
+    template,
 };
 
 /// What the ports answer.

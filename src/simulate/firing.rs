@@ -73,7 +73,8 @@ impl Scheduled {
         let changed = fires != self.fires;
         self.fires = fires;
         let labels = || self.firing.labels.clone();
-        changed.then(|| if fires { Change::Fires { labels: labels(), starts_at: now } } else { Change::Ends { labels: labels() } })
+        changed
+            .then(|| if fires { Change::Fires { labels: labels(), starts_at: now } } else { Change::Ends { labels: labels() } })
     }
 
     /// When something may change next.
@@ -151,14 +152,8 @@ mod tests {
     use super::*;
 
     fn changes(windows: Vec<Window>, until: i64) -> Vec<(i64, bool)> {
-        let firing = Firing {
-            labels: Labels::new(),
-            annotations: Labels::new(),
-            hold: Duration::ZERO,
-            tail: None,
-            windows,
-            of: None,
-        };
+        let firing =
+            Firing { labels: Labels::new(), annotations: Labels::new(), hold: Duration::ZERO, tail: None, windows, of: None };
         let (facts, deployments) = (Facts::default(), BTreeMap::new());
         let mut scheduled = Scheduled::new(firing, Duration::from_secs(60), Time::default());
         let mut found = Vec::new();

@@ -27,7 +27,15 @@ pub struct Transcript {
 impl Transcript {
     /// Times count from `zero`; what lies before it is left out.
     pub fn new(zero: Time) -> Self {
-        Self { zero, begin: zero, muted: false, lines: Vec::new(), end: String::new(), numbers: BTreeMap::new(), quiet: BTreeSet::new() }
+        Self {
+            zero,
+            begin: zero,
+            muted: false,
+            lines: Vec::new(),
+            end: String::new(),
+            numbers: BTreeMap::new(),
+            quiet: BTreeSet::new(),
+        }
     }
 
     /// Nothing is written down any more; incidents are numbered all the same.

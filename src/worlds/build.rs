@@ -164,9 +164,7 @@ fn firing(alert: &Alert, zero: Time, around: &Surroundings) -> Firing {
 
 /// Something ceases to answer, and answers again.
 fn both(part: &Part) -> (Command, Command) {
-    let both = |part: Dependency| {
-        (Command::World(Event::Down(part.clone(), true)), Command::World(Event::Down(part, false)))
-    };
+    let both = |part: Dependency| (Command::World(Event::Down(part.clone(), true)), Command::World(Event::Down(part, false)));
     match part {
         Part::Cluster => both(Dependency::Cluster),
         Part::Watch => both(Dependency::Watch),
@@ -174,47 +172,34 @@ fn both(part: &Part) -> (Command, Command) {
         Part::Evaluation => both(Dependency::Evaluation),
         Part::Alertmanager => both(Dependency::Alertmanager(None)),
         Part::Channel(name) => both(Dependency::Channel(name.clone().unwrap_or_default())),
-        Part::Backout => {
-            (Command::Process { crash: true, start: false }, Command::Process { crash: false, start: true })
-        }
+        Part::Backout => (Command::Process { crash: true, start: false }, Command::Process { crash: false, start: true }),
     }
 }
 
 fn command(deed: &Deed) -> Command {
     let target = |at: &TargetRef| at.clone();
     match deed {
-        Deed::Approve { by, incident, overrides } => Command::Person(Person::Approve {
-            incident: *incident,
-            by: by.clone(),
-            overrides: overrides.clone(),
-            plan: None,
-        }),
+        Deed::Approve { by, incident, overrides } => {
+            Command::Person(Person::Approve { incident: *incident, by: by.clone(), overrides: overrides.clone(), plan: None })
+        }
         Deed::Veto { by, incident, reason } => {
             Command::Person(Person::Veto { incident: *incident, by: by.clone(), reason: reason.clone() })
         }
         Deed::Acknowledge { by, incident } => Command::Person(Person::Acknowledge { incident: *incident, by: by.clone() }),
-        Deed::Mark { by, incident, mark } => Command::Person(Person::Mark {
-            incident: *incident,
-            mark: *mark,
-            by: by.clone(),
-            reason: "looked at it".to_owned(),
-        }),
+        Deed::Mark { by, incident, mark } => {
+            Command::Person(Person::Mark { incident: *incident, mark: *mark, by: by.clone(), reason: "looked at it".to_owned() })
+        }
         Deed::Silence { by, matchers, span } => Command::World(Event::Silence(matchers.clone(), by.clone(), *span)),
-        Deed::Pause { by, scope, reason, span } => Command::Person(Person::Pause {
-            scope: scope.clone(),
-            by: by.clone(),
-            reason: reason.clone(),
-            span: *span,
-        }),
+        Deed::Pause { by, scope, reason, span } => {
+            Command::Person(Person::Pause { scope: scope.clone(), by: by.clone(), reason: reason.clone(), span: *span })
+        }
         Deed::Resume { by, pause } => Command::Person(Person::Resume { pause: *pause, by: by.clone() }),
         Deed::Deploy { by, at, image, annotations } => {
             let annotations = annotations.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
             let (at, image, by) = (target(at), image.clone(), by.clone());
             Command::World(Event::Deploy { at, image, by, annotations, config_map: None })
         }
-        Deed::Scale { by, at, replicas } => {
-            Command::World(Event::Scale { at: target(at), replicas: *replicas, by: by.clone() })
-        }
+        Deed::Scale { by, at, replicas } => Command::World(Event::Scale { at: target(at), replicas: *replicas, by: by.clone() }),
         Deed::Annotate { at, key, value } => {
             Command::World(Event::Annotate { at: target(at), key: key.clone(), value: value.clone() })
         }

@@ -116,19 +116,9 @@ pub fn load(path: &Path) -> Result<Loaded, Unusable> {
     if !wrong.is_empty() {
         return Err(Unusable::Wrong(wrong));
     }
-    let surroundings = Surroundings {
-        interval: file.evaluation_interval,
-        rules: Arc::new(alert_rules),
-        channels: channels(&policies.policies),
-    };
-    Ok(Loaded {
-        path: shown,
-        file,
-        policies: Arc::new(policies.policies),
-        surroundings,
-        sources,
-        warnings: policies.warnings,
-    })
+    let surroundings =
+        Surroundings { interval: file.evaluation_interval, rules: Arc::new(alert_rules), channels: channels(&policies.policies) };
+    Ok(Loaded { path: shown, file, policies: Arc::new(policies.policies), surroundings, sources, warnings: policies.warnings })
 }
 
 /// The channels that the policies name, each once, behind the one that takes what is addressed to nobody.

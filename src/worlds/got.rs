@@ -106,7 +106,8 @@ impl<'d> Got<'d> {
         let skipped = levels.iter().filter(|level| decision.summary.contains(&format!("`{level}` is unfit (")));
         unfit.extend(skipped.map(|level| (*level).clone()));
         let mut holding = decision.brakes.iter().filter(|judgement| judgement.holds());
-        let only_unfit = matches!((holding.next(), holding.next()), (Some(judgement), None) if judgement.brake == Brake::FitTarget);
+        let only_unfit =
+            matches!((holding.next(), holding.next()), (Some(judgement), None) if judgement.brake == Brake::FitTarget);
         unfit.extend(levels.last().filter(|_| only_unfit).map(|level| (*level).clone()));
         unfit
     }

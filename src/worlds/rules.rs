@@ -25,7 +25,6 @@ struct AlertRule {
 
 #[derive(Debug, Deserialize)]
 struct File {
-    #[serde(default)]
     groups: Vec<Group>,
 }
 
@@ -40,7 +39,7 @@ struct Group {
 struct Rule {
     alert: Option<String>,
     #[serde(default)]
-    expr: Text,
+    expr: Expression,
     #[serde(rename = "for")]
     hold: Option<String>,
     keep_firing_for: Option<String>,
@@ -49,10 +48,10 @@ struct Rule {
 /// An expression may be a bare number.
 #[derive(Debug, Default, Deserialize)]
 #[serde(untagged)]
-enum Text {
+enum Expression {
     #[default]
     None,
-    Text(String),
+    Query(String),
     Number(IgnoredAny),
 }
 
@@ -80,8 +79,8 @@ impl AlertRules {
                 let hold = span(&rule.hold, Duration::ZERO)?;
                 let keep = span(&rule.keep_firing_for, Duration::ZERO)?;
                 let back = match &rule.expr {
-                    Text::Text(query) => look_back(query),
-                    Text::None | Text::Number(IgnoredAny) => Some(Duration::ZERO),
+                    Expression::Query(query) => look_back(query),
+                    Expression::None | Expression::Number(IgnoredAny) => Some(Duration::ZERO),
                 };
                 let tail = back.map(|back| back + keep + 2 * interval);
                 self.rules.entry(name).or_default().push(AlertRule { hold, tail });

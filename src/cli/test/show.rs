@@ -131,9 +131,8 @@ fn as_json(suites: &[Suite], judged: Option<&Judged>) -> Value {
     };
     let share = |share: &Share| json!({ "exercised": share.of, "all": share.all });
     let coverage = judged.map(|judged| {
-        let gap = |gap: &crate::worlds::Gap| {
-            json!({ "place": gap.place, "policy": gap.policy, "kind": gap.kind, "what": gap.what })
-        };
+        let gap =
+            |gap: &crate::worlds::Gap| json!({ "place": gap.place, "policy": gap.policy, "kind": gap.kind, "what": gap.what });
         json!({
             "rules": share(&judged.rules), "branches": share(&judged.branches), "brakes": share(&judged.brakes),
             "gaps": judged.gaps.iter().map(gap).collect::<Vec<_>>(),

@@ -14,7 +14,13 @@ use super::types::{Alert, Deployment, Down, Part, Series, Window};
 use crate::model::{Labels, TargetRef};
 
 impl Lower<'_> {
-    pub(super) fn alert(&self, alert: &syntax::Alert, at: At, facts: &BTreeMap<String, Series>, deployments: &[Deployment]) -> Alert {
+    pub(super) fn alert(
+        &self,
+        alert: &syntax::Alert,
+        at: At,
+        facts: &BTreeMap<String, Series>,
+        deployments: &[Deployment],
+    ) -> Alert {
         self.required("labels", &alert.labels, at);
         self.required("firing", &alert.firing, at);
         let labels: Labels = self.map(&alert.labels).into_iter().collect();
@@ -89,11 +95,9 @@ impl Lower<'_> {
                 return None;
             }
         };
-        let can = |path: &&Path| {
-            matches!(path, Path::Fact(_) | Path::Label(_) | Path::Annotation(_) | Path::AlertName | Path::Now)
-        };
-        let read = expr.eval(&Nobody).read;
-        if let Some(path) = read.keys().find(|path| !can(path)) {
+        let can =
+            |path: &&Path| matches!(path, Path::Fact(_) | Path::Label(_) | Path::Annotation(_) | Path::AlertName | Path::Now);
+        if let Some(path) = expr.eval(&Nobody).read.keys().find(|path| !can(path)) {
             let raised = Raised::error("bad-condition", at, format!("`{path}` cannot be read in `while`"));
             self.raise(raised.expected("`facts`, `labels`, `annotations`, `alert.name` and `now`"));
             return None;

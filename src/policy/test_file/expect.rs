@@ -13,7 +13,8 @@ use crate::model::{Moment, Outcome, Reason};
 /// The words that `outcome` may be: what was decided, and what came of it.
 fn outcomes() -> Vec<&'static str> {
     let verdicts = [Outcome::Rollback, Outcome::Page, Outcome::FixForward].map(Outcome::as_str);
-    verdicts.into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str())).collect()
+    let reasons = Reason::ALL.iter().filter(|reason| **reason != Reason::Rule).map(|reason| reason.as_str());
+    verdicts.into_iter().chain(reasons).collect()
 }
 
 /// The words that `state` may be: where an incident may stand.
@@ -105,8 +106,7 @@ impl Lower<'_> {
             }
             wanted.push(Wanted::Unknown(items(&line.unknown).map(|(name, _)| full(name)).collect()));
         }
-        let procedures: [(_, fn(Vec<String>) -> Wanted); 2] = [(&line.unfit, Wanted::Unfit), (&line.levels, Wanted::Levels)];
-        for (field, make) in procedures {
+        for (field, make) in [(&line.unfit, Wanted::Unfit as fn(_) -> _), (&line.levels, Wanted::Levels)] {
             if field.get().is_none() {
                 continue;
             }
@@ -117,8 +117,7 @@ impl Lower<'_> {
             }
             wanted.push(make(self.texts(field)));
         }
-        let releases: [(_, fn(String) -> Wanted); 2] = [(&line.to, Wanted::To), (&line.from, Wanted::From)];
-        for (field, make) in releases {
+        for (field, make) in [(&line.to, Wanted::To as fn(_) -> _), (&line.from, Wanted::From)] {
             wanted.extend(self.release(field, test).map(make));
         }
         wanted.extend(line.steps.get().map(|_| Wanted::Steps(self.texts(&line.steps))));
@@ -146,7 +145,8 @@ impl Lower<'_> {
         self.required("image", &release.image, at);
         let (image, at) = release.image.placed()?;
         let revisions = test.deployments.iter().flat_map(|deployment| &deployment.revisions).map(|r| r.image.as_str());
-        let images: Vec<&str> = revisions.chain(test.deeds.iter().filter_map(|(_, deed)| deed.image())).collect();
+        let deployed = test.deeds.iter().filter_map(|(_, deed)| deed.image());
+        let images: Vec<&str> = revisions.chain(deployed).filter(|image| !image.is_empty()).collect();
         if !images.contains(&image.as_str()) {
             let raised = Raised::error("unknown-image", at, format!("no release of this world has the image `{image}`"));
             let expected = if images.is_empty() { "an image of `world`".to_owned() } else { format!("one of {}", list(&images)) };

@@ -19,6 +19,8 @@ use crate::model::TargetRef;
 pub(super) struct Lower<'s> {
     pub(super) sink: &'s Sink,
     pub(super) sources: &'s Sources<'s>,
+    /// Else nothing can be said of what is missing.
+    pub(super) is_read: bool,
 }
 
 /// A map of facts as it is written.
@@ -42,7 +44,7 @@ impl Lower<'_> {
     pub(super) fn file(&self, file: &File, policies: Option<&Policies>) -> TestFile {
         let names = policies.map(Names::of);
         for (key, is_missing) in [("policy_files", is_none(&file.policy_files)), ("tests", file.tests.is_missing())] {
-            if is_missing {
+            if is_missing && self.is_read {
                 let raised = Raised::error("missing-key", At::default(), format!("`{key}` is missing"));
                 self.raise(raised.missing_in(At::default()).expected("`policy_files` and `tests`"));
             }
@@ -175,7 +177,8 @@ impl Lower<'_> {
                 }
                 (Some(_), Some(_)) => {
                     let at = revision.live_for.at().unwrap_or(*at);
-                    let raised = Raised::error("contradiction", at, "both `deployed_at` and `live_for` say when this release came");
+                    let raised =
+                        Raised::error("contradiction", at, "both `deployed_at` and `live_for` say when this release came");
                     self.raise(raised.help("remove one of the two"));
                     next
                 }

@@ -72,7 +72,7 @@ fn with<T>(file: &SourceFile, f: impl FnOnce(&File, &lower::Lower<'_>) -> T) -> 
     let context = Context { sink: &sink, refused: syntax::refused };
     let is_empty = tree.is_none() && sink.count(0) == 0;
     let written: File = tree.as_ref().and_then(|tree| yaml::from_node(tree, context)).unwrap_or_default();
-    let lower = lower::Lower { sink: &sink, sources: &sources };
+    let lower = lower::Lower { sink: &sink, sources: &sources, is_read: tree.is_some() };
     if is_empty {
         lower.nothing_in_it();
     }

@@ -40,13 +40,7 @@ impl Lower<'_> {
         made
     }
 
-    fn deed(
-        &self,
-        line: &syntax::Deed,
-        place: At,
-        deployments: &[Deployment],
-        names: Option<&Names<'_>>,
-    ) -> Option<Deed> {
+    fn deed(&self, line: &syntax::Deed, place: At, deployments: &[Deployment], names: Option<&Names<'_>>) -> Option<Deed> {
         let (by, incident) = (self.by(line, "ann"), line.incident.get().map(|number| *number as usize));
         let mut deeds: Vec<(&'static str, Option<Deed>)> = Vec::new();
         let mut add = |key, is_missing: bool, deed: &dyn Fn() -> Option<Deed>| {
@@ -58,9 +52,7 @@ impl Lower<'_> {
             let Short(approve) = line.approve.get()?;
             Some(Deed::Approve { by: by.clone(), incident, overrides: self.brakes(&approve.overrides) })
         });
-        add("veto", line.veto.is_missing(), &|| {
-            Some(Deed::Veto { by: by.clone(), incident, reason: line.veto.get()?.clone() })
-        });
+        add("veto", line.veto.is_missing(), &|| Some(Deed::Veto { by: by.clone(), incident, reason: line.veto.get()?.clone() }));
         add("acknowledge", line.acknowledge.is_missing(), &|| {
             self.flag(&line.acknowledge)?.then(|| Deed::Acknowledge { by: by.clone(), incident })
         });
@@ -73,9 +65,7 @@ impl Lower<'_> {
         });
         add("silence", line.silence.is_missing(), &|| self.silence(line, &by));
         add("pause", line.pause.is_missing(), &|| self.pause(line, &by, names));
-        add("resume", line.resume.is_missing(), &|| {
-            Some(Deed::Resume { by: by.clone(), pause: u64::from(*line.resume.get()?) })
-        });
+        add("resume", line.resume.is_missing(), &|| Some(Deed::Resume { by: by.clone(), pause: u64::from(*line.resume.get()?) }));
         add("deploy", line.deploy.is_missing(), &|| self.deploy(line, deployments));
         add("scale", line.scale.is_missing(), &|| {
             let (scale, at) = line.scale.placed()?;
@@ -98,9 +88,8 @@ impl Lower<'_> {
     }
 
     fn exactly_one(&self, mut deeds: Vec<(&'static str, Option<Deed>)>, place: At) -> Option<Deed> {
-        const KEYS: [&str; 11] = [
-            "approve", "veto", "acknowledge", "mark", "silence", "pause", "resume", "deploy", "scale", "annotate", "delete",
-        ];
+        const KEYS: [&str; 11] =
+            ["approve", "veto", "acknowledge", "mark", "silence", "pause", "resume", "deploy", "scale", "annotate", "delete"];
         match (deeds.len(), deeds.pop()) {
             (1, Some((_, deed))) => deed,
             (0, _) | (_, None) => {

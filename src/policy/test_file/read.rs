@@ -56,7 +56,8 @@ impl Lower<'_> {
             let there: Vec<String> = deployments.iter().map(full).collect();
             let names: Vec<&str> = there.iter().map(String::as_str).collect();
             let raised = Raised::error("unknown-name", at, format!("this world has no Deployment `{text}`"));
-            let expected = if names.is_empty() { "a Deployment of `world`".to_owned() } else { format!("one of {}", list(&names)) };
+            let expected =
+                if names.is_empty() { "a Deployment of `world`".to_owned() } else { format!("one of {}", list(&names)) };
             self.raise(raised.expected(expected).maybe_help(did_you_mean(text, names.iter().copied())));
         }
         found.map(|deployment| deployment.at.clone())

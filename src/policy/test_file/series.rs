@@ -196,7 +196,8 @@ impl<'t> Reader<'t> {
     }
 }
 
-const NOTATION: &str = "`1+2x3` is 1 3 5 7, `1-2x3` is 1 -1 -3 -5, `1x3` is 1 1 1 1, `_` is no sample, `_x3` three times none, `stale` ends";
+const NOTATION: &str =
+    "`1+2x3` is 1 3 5 7, `1-2x3` is 1 -1 -3 -5, `1x3` is 1 1 1 1, `_` is no sample, `_x3` three times none, `stale` ends";
 
 fn repeat(
     values: &mut Vec<Value>,
