@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cluster::Doubt;
 use super::driver::Driver;
+use super::firing::Firing;
 use super::line::{Line, parse_duration};
 use super::prometheus::{Rule, Series};
 use super::world::{NewDeployment, Part, World};
@@ -124,6 +125,7 @@ pub enum Event {
     Break(String),
     RefusePods(Option<String>),
     Fire { labels: Labels, onset: Option<Duration>, tail: Option<Duration> },
+    Firing(Box<Firing>),
     Resolve(String),
     Lose(String),
     Post { labels: Labels, status: AlertStatus, ago: Duration, truncated: u64 },
@@ -132,7 +134,7 @@ pub enum Event {
     Series(String, Series),
     Value(String, Option<f64>),
     Url(String, TargetRef, BTreeMap<String, u16>),
-    Silence(Vec<Matcher>, String),
+    Silence(Vec<Matcher>, String, Option<Duration>),
     EndSilences,
     Inhibit(Vec<Matcher>, Vec<Matcher>),
     Grouping(Duration, Duration),
@@ -233,7 +235,11 @@ impl Event {
             Self::Series(query, series) => world.add_series(query, series.clone()),
             Self::Value(query, value) => world.set_value(query, *value),
             Self::Url(url, of, by_image) => world.add_url(url, of.clone(), by_image.clone()),
-            Self::Silence(matchers, by) => world.silence(matchers.clone(), by),
+            Self::Silence(matchers, by, span) => {
+                let until = span.map(|span| world.now() + span);
+                world.silence(matchers.clone(), by, until);
+            }
+            Self::Firing(firing) => world.add_firing((**firing).clone()),
             Self::EndSilences => world.end_silences(),
             Self::Inhibit(source, target) => world.inhibit(source.clone(), target.clone()),
             Self::Grouping(wait, interval) => world.set_grouping(*wait, *interval),

@@ -202,6 +202,9 @@ impl<'n> D<'n> {
                 (Content::Map(_), _) => visitor.visit_newtype_struct(self),
                 _ => visitor.visit_unit().map_err(|error| self.placed(error)),
             },
+            ("$list", "maps") if matches!(self.node.content, Content::Map(_)) => {
+                visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() })
+            }
             ("$list", _) if is_text => visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() }),
             ("$list", _) => self.deserialize_seq(visitor),
             ("$short", key) if is_text || matches!(self.node.content, Content::List(_)) => {
