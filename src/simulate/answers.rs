@@ -3,8 +3,9 @@
 use super::channels::Delivered;
 use super::world::World;
 use crate::model::{
-    Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId,
-    Lookup, Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time, template,
+    Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpFact, HttpResult,
+    IncidentId, Lookup, Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time,
+    Unknown, UnknownKind, template,
 };
 
 /// What the ports answer.
@@ -56,6 +57,18 @@ impl World {
     pub fn query(&mut self, promql: &str, now: Time) -> Fact<Number> {
         self.advance(now);
         self.prometheus.query(promql, now)
+    }
+
+    /// Asks Prometheus for an earlier time.
+    pub fn query_at(&mut self, promql: &str, at: Time, now: Time) -> Fact<Number> {
+        self.advance(now);
+        self.prometheus.query_at(promql, at, now)
+    }
+
+    /// Asks for a value in a JSON document: this world has none.
+    pub fn fetch(&mut self, what: &HttpFact, now: Time) -> Fact<String> {
+        self.advance(now);
+        Fact::unknown(Unknown::new(UnknownKind::Unreachable, format!("no connection to {}", what.url)), now, "http")
     }
 
     /// When the condition of an alert began.

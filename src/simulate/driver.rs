@@ -425,8 +425,12 @@ impl Driver {
         let alerts = self.world.view(&request.fingerprints, evaluated_at, now);
         let mut values = BTreeMap::new();
         for (name, query) in &request.queries {
-            let value = self.world.query(&query.promql, now);
-            let floor = query.floor.as_ref().map(|(promql, least)| (self.world.query(promql, now), least.as_str()));
+            let mut ask = |promql: &str| match query.at {
+                Some(at) => self.world.query_at(promql, at, now),
+                None => self.world.query(promql, now),
+            };
+            let value = ask(&query.promql);
+            let floor = query.floor.as_ref().map(|(promql, least)| (ask(promql), least.as_str()));
             values.insert(name.clone(), Answer::of(value, floor));
         }
         let rollout = request.rollout.as_ref().zip(request.target.as_ref());
@@ -435,6 +439,7 @@ impl Driver {
             workload,
             alerts,
             values,
+            texts: request.fetches.iter().map(|(name, what)| (name.clone(), self.world.fetch(what, now))).collect(),
             watch_heard_at: self.watch_heard_at(),
             rollout: rollout.map(|(release, target)| self.world.rollout(target, release, now)),
             http: request.http.iter().map(|check| self.world.check(check, now)).collect(),
