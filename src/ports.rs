@@ -15,9 +15,9 @@ use tokio::sync::broadcast;
 
 use crate::journal::scan::Scan;
 use crate::model::{
-    AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId, Lookup,
-    Message, Number, Onset, Order, Outcome, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource, TargetId,
-    TargetRef, Time,
+    AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpFact, HttpResult, IncidentId,
+    Lookup, Message, Number, Onset, Order, Outcome, Plan, PreflightReport, Resolution, RolloutStatus, Source, TailSource,
+    TargetId, TargetRef, Time,
 };
 
 /// Where the time comes from.
@@ -73,6 +73,9 @@ pub trait Prometheus: Send + Sync {
     /// One number for one query now. No samples, several series, NaN and errors are unknown.
     fn query(&self, promql: String) -> BoxFuture<'_, Fact<Number>>;
 
+    /// The same for a time in the past.
+    fn query_at(&self, promql: String, at: Time) -> BoxFuture<'_, Fact<Number>>;
+
     /// When the condition behind an alert began.
     fn onset(&self, alert: crate::model::Alert) -> BoxFuture<'_, Onset>;
 
@@ -93,6 +96,9 @@ pub trait Alertmanagers: Send + Sync {
 pub trait HttpProbe: Send + Sync {
     /// Asks `check.attempts` times.
     fn check(&self, check: HttpCheck) -> BoxFuture<'_, HttpResult>;
+
+    /// Asks once for a JSON document and reads the text, number or truth in it that the pointer names, as text.
+    fn fetch(&self, what: HttpFact) -> BoxFuture<'_, Fact<String>>;
 }
 
 /// Telling people.

@@ -1,4 +1,5 @@
-//! The reference in `rules/README.md` and the example are true: every key stands there, and the example is right.
+//! The reference in `rules/README.md` and the example are true: every key stands in the table of its type and nothing else does, and
+//! the example is right.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,17 +33,127 @@ fn words(schema: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// The tables of the reference: what the heading of the first column says, and the rows' cells.
+fn tables() -> Vec<(String, Vec<Vec<String>>)> {
+    let reference = fs::read_to_string(rules().join("README.md")).unwrap();
+    let mut tables: Vec<(String, Vec<Vec<String>>)> = Vec::new();
+    let mut is_in_table = false;
+    for line in reference.lines() {
+        if !line.starts_with('|') {
+            is_in_table = false;
+            continue;
+        }
+        let cells: Vec<String> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+        if !is_in_table {
+            tables.push((plain(&cells[0]), Vec::new()));
+        } else if !line.starts_with("|--") {
+            tables.last_mut().unwrap().1.push(cells);
+        }
+        is_in_table = true;
+    }
+    assert!(tables.len() > 30, "{} tables", tables.len());
+    tables
+}
+
+/// A heading without articles and ticks: `key of the step `undo`` as `key of step undo`.
+fn plain(text: &str) -> String {
+    let is_article = |word: &&str| !matches!(*word, "a" | "an" | "the");
+    text.replace('`', "").split_whitespace().filter(is_article).collect::<Vec<_>>().join(" ")
+}
+
+/// What stands in ticks: whole, and as single words.
+fn ticked(text: &str) -> BTreeSet<String> {
+    let spans = text.split('`').skip(1).step_by(2);
+    spans
+        .flat_map(|span| std::iter::once(span.to_owned()).chain(span.split([':', ' ', ',', '{', '}']).map(str::to_owned)))
+        .collect()
+}
+
+fn keys(definition: &Value) -> BTreeSet<String> {
+    definition["properties"].as_object().into_iter().flat_map(|keys| keys.keys().cloned()).collect()
+}
+
+/// The definition that a schema leads to, in whatever way of writing.
+fn definition<'s>(root: &'s Value, schema: &'s Value) -> Option<&'s Value> {
+    if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
+        // A JSON pointer writes `~` and `/` in other ways, and a reference percent-encodes.
+        let name = name.replace("~1", "/").replace("~0", "~").replace("%60", "`").replace("%20", " ");
+        return Some(&root["$defs"][name.as_str()]);
+    }
+    schema["anyOf"].as_array()?.iter().find_map(|one| definition(root, one))
+}
+
 #[test]
-fn every_key_stands_in_the_reference() {
+fn the_tables_of_the_reference_are_the_types() {
+    let schema = schema();
+    let tables = tables();
+    let table = |heading: &str| tables.iter().find(|(of, _)| of == heading).map(|(_, rows)| rows);
+    let mut wrong = Vec::new();
+    let row_types = ["step `", "brake"];
+    let root = ("file".to_owned(), &schema);
+    let definitions = schema["$defs"].as_object().unwrap().iter().map(|(name, of)| (name.clone(), of));
+    for (name, of) in definitions.chain([root]) {
+        let wanted = keys(of);
+        let is_own = !row_types.iter().any(|part| name.contains(part)) && name != "step";
+        if wanted.is_empty() || !is_own {
+            continue;
+        }
+        let heading = format!("key of {}", plain(&name));
+        let Some(rows) = table(&heading) else {
+            wrong.push(format!("there is no table `{heading}`: {wanted:?}"));
+            continue;
+        };
+        let found: BTreeSet<String> = rows.iter().flat_map(|row| ticked(&row[0])).collect();
+        if found != wanted {
+            wrong.push(format!("`{heading}`: the page has {found:?}, the types {wanted:?}"));
+        }
+    }
+    for (heading, list, not_said) in [("step", "step", "when"), ("brake", "brakes", "disabled")] {
+        let rows = table(heading).unwrap();
+        for (name, of) in schema["$defs"][list]["properties"].as_object().unwrap() {
+            let Some(row) = rows.iter().find(|row| row[0] == format!("`{name}`")) else {
+                wrong.push(format!("no row for the {heading} `{name}`"));
+                continue;
+            };
+            let mut wanted = keys(definition(&schema, of).unwrap());
+            assert!(wanted.remove(not_said), "{name}");
+            let missing: Vec<&String> = wanted.iter().filter(|key| !ticked(&row[1]).contains(*key)).collect();
+            if !missing.is_empty() {
+                wrong.push(format!("the row of `{name}` does not name {missing:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "rules/README.md is not what the types say:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_word_of_the_language_stands_in_the_reference() {
     let reference = fs::read_to_string(rules().join("README.md")).unwrap();
     let mut found = BTreeSet::new();
     words(&schema(), &mut found);
-    assert!(found.len() > 60, "{found:?}");
-    let later = not_yet().into_iter().map(|(_, name)| name.to_owned());
+    assert!(found.len() > 150, "{found:?}");
     let brakes = Brake::ALL.iter().map(ToString::to_string);
-    let stands = |word: &String| reference.contains(&format!("`{word}`")) || reference.contains(&format!("{{{word}: "));
-    let missing: Vec<String> = found.into_iter().chain(later).chain(brakes).filter(|word| !stands(word)).collect();
+    let all = ticked(&reference);
+    let missing: Vec<String> = found.into_iter().chain(brakes).filter(|word| !all.contains(word)).collect();
     assert!(missing.is_empty(), "not in rules/README.md: {missing:?}");
+}
+
+#[test]
+fn what_is_not_carried_out_stands_in_the_reference() {
+    let tables = tables();
+    let (_, rows) = tables.iter().find(|(heading, _)| heading == "in").unwrap();
+    let place = |holder: &str| match plain(holder).as_str() {
+        "step" => "steps".to_owned(),
+        "HTTP check" => "http".to_owned(),
+        other => other.to_owned(),
+    };
+    let mut said: BTreeSet<(String, String, bool)> = BTreeSet::new();
+    for row in rows {
+        said.extend(ticked(&row[1]).into_iter().map(|name| (plain(&row[0]), name, row[2] == "error")));
+    }
+    let known: BTreeSet<(String, String, bool)> =
+        not_yet().into_iter().map(|(holder, name, is_error)| (place(holder), name.to_owned(), is_error)).collect();
+    assert_eq!(said, known);
 }
 
 #[test]

@@ -263,14 +263,28 @@ pub(super) fn verified(draft: &mut Draft<'_>, observation: &Observation) {
         return;
     }
     // Before the tail is over, an alert or a fact that is right may be so by chance: the rollout itself disturbs both.
-    let verify = &attempt.plan.verify;
+    let verify = attempt.verify();
     let tail_first = verify.alert || !verify.facts.is_empty();
     let seen_enough = !tail_first || draft.now >= proof.tail_until;
     if seen_enough && holds_since.is_some_and(|from| draft.now.since(from) >= verify.hold) {
+        if attempt.stage < attempt.plan.verify.then.len() {
+            draft.record(Event::StageProven);
+            draft.note(format!("{} of the proof holds; the next one's turn", stage_words(&attempt)));
+            draft.ask(Purpose::Verify, 0);
+            return;
+        }
         proven(draft);
         return;
     }
     draft.ask_in(Purpose::Verify, draft.ctx.limits.verify_every, 0);
+}
+
+/// `stage 1`, or its name.
+fn stage_words(attempt: &super::incident::Attempt) -> String {
+    match &attempt.verify().name {
+        Some(name) => format!("stage `{name}`"),
+        None => format!("stage {}", attempt.stage + 1),
+    }
 }
 
 fn proven(draft: &mut Draft<'_>) {

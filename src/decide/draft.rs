@@ -34,7 +34,10 @@ impl<'a> Draft<'a> {
     pub(super) fn open(ctx: &'a Context<'a>, book: &'a Book, now: Time, incident: Incident, step: &'a mut Step) -> Self {
         let event = Event::Opened { incident: Box::new(incident.clone()) };
         step.records.push(Stamped { at: now, record: Record::Incident { id: incident.id.clone(), event } });
-        Self { ctx, book, now, incident, step }
+        let mut draft = Self { ctx, book, now, incident, step };
+        let title = format!("opened: {}", tell::subject(&draft.incident));
+        draft.announce_as_written(Moment::Opened, &title, "an alert began an incident");
+        draft
     }
 
     /// Records an event. One that is not possible here is a defect: it is left out and noted, and the incident's own deadlines
@@ -101,6 +104,7 @@ impl<'a> Draft<'a> {
     pub(super) fn announce(&mut self, moment: Moment, title: &str, text: &str) {
         let message = tell::message(self, moment, Urgency::Announce, title, text, Vec::new());
         self.effect(Effect::Tell(Box::new(message)));
+        self.announce_as_written(moment, title, text);
     }
 
     /// Ends the attempt that is under way, if there is one.

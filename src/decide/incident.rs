@@ -14,7 +14,7 @@ use super::observation::Purpose;
 use super::pages::Cause;
 use crate::model::{
     Alert, Applied, Brake, Dependency, Digest, Evidence, IncidentId, Mark, Mode, Moment, Onset, Paging, Plan, PlanHash,
-    PreflightReport, Reason, TargetId, Time,
+    PreflightReport, Reason, TargetId, Time, VerifyPlan,
 };
 
 /// Which hands an incident has.
@@ -236,13 +236,28 @@ pub struct Attempt {
     pub holds_since: Option<Time>,
     /// The end of the tail.
     pub tail_until: Option<Time>,
+    /// How many stages of the proof hold for good; the next one is being proven.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stage: usize,
+    /// Since when that stage is being proven, where it is not the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_since: Option<Time>,
     /// What the checks last said.
     pub checks: BTreeMap<String, String>,
     /// How it ended.
     pub ended: Option<(Time, Reason)>,
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 impl Attempt {
+    /// What is being proven.
+    pub fn verify(&self) -> &VerifyPlan {
+        self.plan.verify.stage(self.stage)
+    }
+
     /// Whether it is known that the release was put back, by us or by somebody.
     pub fn is_written(&self) -> bool {
         matches!(self.applied, Some(Applied::Done { .. } | Applied::Already { .. }))

@@ -151,6 +151,7 @@ impl Attempt {
         move_by(by, self.rolled_back_at.as_mut());
         move_by(by, self.holds_since.as_mut());
         move_by(by, self.tail_until.as_mut());
+        move_by(by, self.stage_since.as_mut());
         move_by(by, self.ended.as_mut().map(|(at, _)| at));
     }
 }

@@ -20,6 +20,8 @@ use crate::policy::types::{Step as ProcedureStep, VerdictRule};
 
 /// Observations in a row that may be lost before a human hears of it.
 const LOST_TIMES: u32 = 3;
+/// How long an approval is waited for where nothing says so.
+const APPROVAL_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// Looks at a ticket's incident in a row that could not tell whether it is still one, before a human hears of it.
 const BLIND_LOOKS: u32 = 10;
 
@@ -185,6 +187,10 @@ fn conclude(draft: &mut Draft<'_>, decision: Decision) {
         let message = super::tell::message(draft, Moment::Decided, Urgency::Announce, &title, &summary, tell);
         draft.effect(Effect::Tell(Box::new(message)));
     }
+    if outcome == Outcome::Page {
+        let title = format!("decided {}: {}", outcome.as_str(), super::tell::subject(&draft.incident));
+        draft.announce_as_written(Moment::Decided, &title, &summary);
+    }
     match outcome {
         Outcome::Page if draft.incident.tried() > 0 => {
             let text = format!("level {} did not help; then: {summary}", draft.incident.levels_done());
@@ -217,6 +223,7 @@ pub(super) fn open_ticket(draft: &mut Draft<'_>) {
     let title = format!("fix forward: {}", super::tell::subject(&draft.incident));
     let message = super::tell::message(draft, Moment::Decided, urgency, &title, &summary, to);
     draft.effect(Effect::Tell(Box::new(message)));
+    draft.announce_as_written(Moment::Decided, &title, &summary);
 }
 
 /// A rollback waits: for a veto, for a yes, or, in shadow, for nothing.
@@ -276,7 +283,9 @@ fn wait_for_veto(draft: &mut Draft<'_>, summary: &str) {
 }
 
 fn approval_within(draft: &Draft<'_>, plan: &Plan) -> Duration {
-    draft.ctx.policies.procedures.get(&plan.procedure).map_or(Duration::from_secs(600), |procedure| procedure.approval_within)
+    let procedure = draft.ctx.policies.procedures.get(&plan.procedure).and_then(|procedure| procedure.approval_within);
+    let policy = || draft.ctx.policies.get(&plan.policy).and_then(|policy| policy.approval_within);
+    procedure.or_else(policy).unwrap_or(APPROVAL_WITHIN)
 }
 
 /// The senders said that all is over while it settled.
@@ -408,7 +417,8 @@ fn watched(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
         Presence::Firing => {
             let was_quiet = draft.incident.quiet_since.is_some();
             draft.record(Event::Quiet { quiet: false });
-            let proven_quiet = draft.incident.attempt().is_some_and(|attempt| attempt.plan.verify.alert);
+            let proven_quiet =
+                draft.incident.attempt().is_some_and(|attempt| attempt.plan.verify.stages().any(|stage| stage.alert));
             if matches!(draft.incident.phase, Phase::Verified) && (was_quiet || proven_quiet) {
                 draft.page(Reason::Refired, Moment::Paged, "an alert fires again after the rollback was proven", true);
                 return;
@@ -480,7 +490,7 @@ pub(super) fn has_next_level(draft: &Draft<'_>) -> bool {
     match &rule.verdict {
         VerdictRule::Rollback { levels } => {
             let next = levels.get(draft.incident.levels_done()).and_then(|name| draft.ctx.policies.procedures.get(name));
-            next.is_some_and(|procedure| procedure.steps.contains(&ProcedureStep::Undo))
+            next.is_some_and(|procedure| procedure.steps.iter().any(ProcedureStep::is_undo))
         }
         _ => false,
     }

@@ -25,6 +25,7 @@ pub(super) fn lanes<'a>(policies: &'a Policies, alert: &Alert) -> Vec<(Lane, &'a
 pub(super) fn lookup(policy: &Policy, alert: &Alert) -> Result<Lookup, String> {
     match &policy.target {
         TargetRule::Auto => auto(alert),
+        TargetRule::Other { kind } => Err(format!("the policy's target is a {kind}; only Deployments are carried out yet")),
         TargetRule::Deployment { namespace, name } => {
             let variables = json!({
                 "labels": alert.labels,

@@ -2,6 +2,7 @@
 
 mod about;
 mod act;
+mod announce;
 pub mod book;
 pub mod brakes;
 pub mod decision;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AlertmanagerView, Digest, Fact, Fingerprint, HttpCheck, HttpResult, Number, Query, Resolution, RolloutStatus, TailSource,
-    TargetId, Time, Unknown, UnknownKind,
+    AlertmanagerView, Digest, Fact, Fingerprint, HttpCheck, HttpFact, HttpResult, Number, Query, Resolution, RolloutStatus,
+    TailSource, TargetId, Time, Unknown, UnknownKind,
 };
 
 /// What an observation is for.
@@ -38,6 +38,9 @@ pub struct Request {
     pub fingerprints: Vec<Fingerprint>,
     /// Queries by fact name.
     pub queries: BTreeMap<String, Query>,
+    /// Values in JSON documents, by fact name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fetches: BTreeMap<String, HttpFact>,
     /// For a proof: the release whose rollout must be complete.
     pub rollout: Option<Digest>,
     /// For a proof: addresses to ask.
@@ -80,6 +83,9 @@ pub struct Observation {
     pub alerts: AlertmanagerView,
     /// Facts by name.
     pub values: BTreeMap<String, Answer>,
+    /// What was found in JSON documents, as text, by fact name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts: BTreeMap<String, Fact<String>>,
     /// When the watch last heard from the API server.
     pub watch_heard_at: Option<Time>,
     /// For a proof.

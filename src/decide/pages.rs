@@ -79,6 +79,7 @@ impl<'a> Draft<'a> {
             self.enter(Phase::Paged);
         }
         self.ask_in(Purpose::Watch, self.ctx.limits.watch_every, 0);
+        self.announce_as_written(moment, &tell::page_title(&self.incident), text);
         match folded_into {
             Some(leader) => self.note(format!("paged together with incident {leader}, which has the same cause")),
             None => {

@@ -8,8 +8,8 @@ use super::incident::{Attempt, Incident};
 use super::observation::Observation;
 use super::presence::Presence;
 use super::scope::IncidentScope;
-use crate::model::{Reason, RolloutStatus, Time};
-use crate::policy::expr::{Env, Expr, FactType, Tri};
+use crate::model::{Reading, Reason, RolloutStatus, Time, VerifyPlan};
+use crate::policy::expr::{Env, Expr, Tri};
 
 /// What one look at the target showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ enum Check {
     Blind(String),
 }
 
-/// Judges an attempt whose last step was done at `since`.
+/// Judges an attempt whose last step was done at `since`, by the stage that has its turn.
 pub(super) fn judge(
     ctx: &Context<'_>,
     book: &Book,
@@ -42,11 +42,13 @@ pub(super) fn judge(
     observation: &Observation,
     now: Time,
 ) -> Proof {
-    let verify = &attempt.plan.verify;
+    let verify = attempt.verify();
+    let begun = attempt.stage_since.unwrap_or(since);
     let tail = verify.tail.or(observation.tail.as_ref().map(|tail| tail.tail)).unwrap_or(ctx.limits.tail);
-    let tail_until = attempt.tail_until.unwrap_or(since + tail);
+    // A later stage is about the same write: what the tail waited for is over by then, or soon.
+    let tail_until = attempt.tail_until.unwrap_or((since + tail).max(begun));
     let mut proof = Proof { checks: BTreeMap::new(), rolled_back: false, holds: true, tail_until, over: None };
-    let steps_end = since + verify.within;
+    let steps_end = begun + verify.within;
     let tail_end = tail_until + verify.within;
 
     if let Some(over) = rollout(&mut proof, observation) {
@@ -78,7 +80,7 @@ pub(super) fn judge(
         proof.add("alert".to_owned(), alert(ctx, incident, observation, now), (now, tail_end), Reason::Ineffective);
     }
     for source in &verify.facts {
-        let outcome = fact(ctx, book, incident, source, observation, now);
+        let outcome = fact((ctx, book, incident, verify), source, observation, now);
         proof.add(format!("fact {source}"), outcome, (now, tail_end), Reason::Ineffective);
     }
     if let Some(worse) = worse(incident, since) {
@@ -136,13 +138,25 @@ fn alert(ctx: &Context<'_>, incident: &Incident, observation: &Observation, now:
 }
 
 /// Conditions are compiled anew from the plan: it is pinned, the policy may have changed since.
-fn fact(ctx: &Context<'_>, book: &Book, incident: &Incident, source: &str, observation: &Observation, now: Time) -> Check {
-    let facts = observation.values.keys().map(|name| (name.clone(), FactType::Number)).collect();
-    let expr = match Expr::compile(source, &Env { facts, ..Env::default() }) {
+fn fact(
+    (ctx, book, incident, verify): (&Context<'_>, &Book, &Incident, &VerifyPlan),
+    source: &str,
+    observation: &Observation,
+    now: Time,
+) -> Check {
+    let reading = |name: &str| {
+        let number = || verify.queries.contains_key(name).then_some(Reading::NUMBER);
+        verify.readings.get(name).cloned().or_else(number)
+    };
+    let names = verify.queries.keys().chain(verify.readings.keys());
+    let facts = names.filter_map(|name| Some((name.clone(), reading(name)?.of))).collect();
+    let intervals = &ctx.policies.intervals;
+    let expr = match Expr::compile(source, &Env { facts, intervals: intervals.keys().cloned().collect() }) {
         Ok(expr) => expr,
         Err(_) => return Check::Blind("the condition cannot be read any more".to_owned()),
     };
-    let outcome = expr.eval(&IncidentScope { book, incident, observation, cluster: ctx.cluster, now });
+    let scope = IncidentScope { book, incident, observation, cluster: ctx.cluster, readings: &reading, intervals, now };
+    let outcome = expr.eval(&scope);
     let read: Vec<String> =
         outcome.read.iter().filter_map(|(path, known)| known.as_ref().ok().map(|v| format!("{path} = {v}"))).collect();
     match outcome.tri {

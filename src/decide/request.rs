@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
+use super::book::Book;
 use super::draft::Draft;
 use super::incident::Incident;
 use super::observation::{Purpose, Request};
-use crate::model::{Query, TargetRef, Time};
+use crate::model::{HttpFact, Query, Time};
 use crate::policy::promql;
-use crate::policy::types::{FactSpec, Policy};
+use crate::policy::types::{FactSource, Policy};
 
 /// The request for this purpose.
 pub(super) fn build(draft: &Draft<'_>, purpose: Purpose) -> Request {
@@ -19,15 +22,17 @@ pub(super) fn build(draft: &Draft<'_>, purpose: Purpose) -> Request {
     match purpose {
         Purpose::Decide | Purpose::Recheck | Purpose::Redecide | Purpose::Watch => {
             if let Some(policy) = draft.ctx.policies.get(&incident.policy) {
-                request.queries = queries(policy, &incident.wanted, incident, draft.ctx.cluster);
+                let asked = facts(policy, &incident.wanted, incident, draft.book, draft.ctx.cluster);
+                (request.queries, request.fetches) = (asked.queries, asked.fetches);
             }
         }
         Purpose::Confirm | Purpose::Reconcile => {}
         Purpose::Verify => {
             if let Some(attempt) = incident.attempt() {
-                let verify = &attempt.plan.verify;
+                let verify = attempt.verify();
                 request.rollout = Some(attempt.plan.to.digest.clone());
                 request.queries.clone_from(&verify.queries);
+                request.fetches.clone_from(&verify.fetches);
                 if attempt.rolled_back_at.is_some() || !verify.rollout {
                     request.http.clone_from(&verify.http);
                 }
@@ -39,22 +44,69 @@ pub(super) fn build(draft: &Draft<'_>, purpose: Purpose) -> Request {
     request
 }
 
-/// The policy's facts of these names, with every variable filled in. Without a target there is nothing to fill in: no queries.
-pub(super) fn queries(policy: &Policy, names: &[String], incident: &Incident, cluster: Option<&str>) -> BTreeMap<String, Query> {
-    let Some(target) = &incident.target else { return BTreeMap::new() };
-    let fill = |spec: &FactSpec| fill(spec, &target.at, cluster, incident.change_landed_at);
-    names.iter().filter_map(|name| policy.facts.get(name).map(|spec| (name.clone(), fill(spec)))).collect()
+/// What is asked outside for some facts.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) queries: BTreeMap<String, Query>,
+    pub(super) fetches: BTreeMap<String, HttpFact>,
 }
 
-fn fill(spec: &FactSpec, target: &TargetRef, cluster: Option<&str>, changed_at: Option<Time>) -> Query {
+/// The policy's facts of these names, with everything filled in. Without a target there is nothing to fill in, and nothing is asked.
+pub(super) fn facts(policy: &Policy, names: &[String], incident: &Incident, book: &Book, cluster: Option<&str>) -> Asked {
+    let mut asked = Asked::default();
+    let Some(target) = &incident.target else { return asked };
     let variables = promql::Variables {
-        namespace: &target.namespace,
-        workload: &target.name,
+        namespace: &target.at.namespace,
+        workload: &target.at.name,
         cluster: cluster.unwrap_or_default(),
-        changed_at,
+        changed_at: incident.change_landed_at,
     };
-    Query {
-        promql: variables.fill(&spec.promql),
-        floor: spec.floor.as_ref().map(|floor| (variables.fill(&floor.promql), floor.at_least.to_string())),
+    for (name, spec) in names.iter().filter_map(|name| Some((name, policy.facts.get(name)?))) {
+        match &spec.source {
+            FactSource::Promql { promql, before_change, floor } => {
+                let at = if *before_change { changed_from(book, incident) } else { None };
+                if *before_change && at.is_none() {
+                    continue;
+                }
+                let floor = floor.as_ref().map(|floor| (variables.fill(&floor.promql), floor.at_least.to_string()));
+                asked.queries.insert(name.clone(), Query { promql: variables.fill(promql), floor, at });
+            }
+            FactSource::Http { url, pointer } => {
+                // A label that the alert does not have makes no address: what is not asked stays unknown.
+                if let Ok(url) = url.render_url(&about_alert(incident, cluster)) {
+                    asked.fetches.insert(name.clone(), HttpFact { url, pointer: pointer.clone() });
+                }
+            }
+            FactSource::Label { .. } | FactSource::Annotation { .. } | FactSource::Person { .. } => {}
+        }
     }
+    asked
+}
+
+/// When the change was first written that brought the incident's release, as the ledger has it.
+pub(super) fn changed_from(book: &Book, incident: &Incident) -> Option<Time> {
+    let history = book.history(incident.target.as_ref()?)?;
+    Some(history.release(incident.release.as_ref()?)?.live_since)
+}
+
+/// What templates may name of an incident, whatever else they may.
+pub(super) fn about_alert(incident: &Incident, cluster: Option<&str>) -> serde_json::Value {
+    let alert = incident.lead().map(|lead| &lead.alert);
+    let target = incident.target.as_ref().map(|target| &target.at);
+    json!({
+        "labels": alert.map(|alert| &alert.labels),
+        "annotations": alert.map(|alert| &alert.annotations),
+        "alert": {
+            "name": alert.map(|alert| alert.label("alertname")),
+            "labels": alert.map(|alert| &alert.labels),
+            "annotations": alert.map(|alert| &alert.annotations),
+        },
+        "target": {
+            "kind": target.map(|t| t.kind.as_str()),
+            "namespace": target.map(|t| t.namespace.as_str()),
+            "name": target.map(|t| t.name.as_str()),
+            "cluster": cluster,
+        },
+        "incident": { "id": incident.id.as_str() },
+    })
 }

@@ -7,9 +7,12 @@ use super::book::Book;
 use super::brakes;
 use super::incident::{Incident, Member};
 use super::observation::{Answer, Observation};
-use crate::model::{Resolution, Texts, Time};
+use super::request::changed_from;
+use crate::model::{FactType, ReadFrom, Reading, Resolution, Texts, Time};
 use crate::policy::expr::{Known, Path, Scope, Value};
+use crate::policy::interval::{self, Interval};
 use crate::policy::matcher::all_match_with;
+use crate::policy::types::{from_number, from_text};
 
 /// Facts that nobody asked for yet answer with this reason; the caller asks for them and decides again.
 pub(super) const NOT_OBSERVED: &str = "not observed yet";
@@ -20,6 +23,9 @@ pub(super) struct IncidentScope<'a> {
     pub(super) incident: &'a Incident,
     pub(super) observation: &'a Observation,
     pub(super) cluster: Option<&'a str>,
+    /// How each fact is read, by its name.
+    pub(super) readings: &'a dyn Fn(&str) -> Option<Reading>,
+    pub(super) intervals: &'a BTreeMap<String, Interval>,
     pub(super) now: Time,
 }
 
@@ -39,18 +45,57 @@ impl Scope for IncidentScope<'_> {
                 // A cut list proves presence, never absence.
                 if !one && self.incident.truncated() { Err("the notification was cut".to_owned()) } else { Ok(Value::Bool(one)) }
             }
-            Path::InInterval(name) => Err(format!("the interval `{name}` is not carried out yet")),
+            Path::InInterval(name) => {
+                let interval = self.intervals.get(name).ok_or_else(|| format!("there is no time interval `{name}` any more"))?;
+                let is_in = interval::contains(interval, self.now).ok_or_else(|| "the calendar does not reach now".to_owned())?;
+                Ok(Value::Bool(is_in))
+            }
             Path::TargetKind | Path::TargetNamespace | Path::TargetName | Path::TargetCluster => self.target(path),
             Path::ChangeAge | Path::ChangeBy | Path::ChangeOld | Path::ChangeNew | Path::ChangeKinds | Path::ChangeBarrier => {
                 self.change(path)
             }
             Path::HistoryRollbacks24h | Path::HistoryLastRollbackAge | Path::HistoryFlaps => self.history(path),
-            Path::Fact(name) => self.observation.values.get(name).map_or_else(|| Err(NOT_OBSERVED.to_owned()), fact),
+            Path::Fact(name) => self.fact(name),
         }
     }
 }
 
 impl IncidentScope<'_> {
+    fn fact(&self, name: &str) -> Known {
+        let not_observed = || NOT_OBSERVED.to_owned();
+        let Some(Reading { from, of }) = (self.readings)(name) else { return Err("there is no such fact any more".to_owned()) };
+        match from {
+            ReadFrom::Query { before_change: true } if changed_from(self.book, self.incident).is_none() => {
+                Err("when the change was first written is not known".to_owned())
+            }
+            ReadFrom::Query { .. } => number(self.observation.values.get(name).ok_or_else(not_observed)?, of),
+            ReadFrom::Http => match &self.observation.texts.get(name).ok_or_else(not_observed)?.value {
+                Ok(text) => from_text(text, of),
+                Err(why) => Err(why.to_string()),
+            },
+            ReadFrom::Label { name, default } => self.written("label", &name, default, of, |lead| lead.alert.labels.get(&name)),
+            ReadFrom::Annotation { name, default } => {
+                self.written("annotation", &name, default, of, |lead| lead.alert.annotations.get(&name))
+            }
+            ReadFrom::Person => Err("nobody was asked: questions to people are not carried out yet".to_owned()),
+        }
+    }
+
+    /// What the alert says. A missing or empty one counts as the default, where there is one; one that cannot be read is unknown.
+    fn written<'m>(
+        &'m self,
+        what: &str,
+        name: &str,
+        default: Option<String>,
+        of: FactType,
+        read: impl Fn(&'m Member) -> Option<&'m str>,
+    ) -> Known {
+        let lead = self.incident.lead().ok_or_else(|| "the incident has no alert".to_owned())?;
+        let written = read(lead).filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = written.or(default).ok_or_else(|| format!("the alert has no {what} `{name}`"))?;
+        from_text(&text, of)
+    }
+
     fn lead(&self, read: impl FnOnce(&Member) -> Value) -> Known {
         self.incident.lead().map(read).ok_or_else(|| "the incident has no alert".to_owned())
     }
@@ -135,13 +180,13 @@ fn alert(member: &Member) -> Value {
     ]))
 }
 
-/// A fact's value; unknown too when its floor is unknown or not reached (the answer carries the floor's verdict).
-fn fact(answer: &Answer) -> Known {
+/// A number that was asked for; unknown too when its floor is unknown or not reached (the answer carries the floor's verdict).
+fn number(answer: &Answer, of: FactType) -> Known {
     if let Some(floor) = &answer.floor {
         floor.value.as_ref().map_err(|why| format!("its floor: {why}"))?;
     }
     match &answer.value.value {
-        Ok(number) => Ok(Value::Double(number.get())),
+        Ok(number) => from_number(number.get(), of),
         Err(why) => Err(why.to_string()),
     }
 }

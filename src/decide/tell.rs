@@ -78,7 +78,7 @@ pub(super) fn message(draft: &Draft<'_>, moment: Moment, urgency: Urgency, title
         urgency,
         severity: if incident.critical() { "critical".to_owned() } else { "warning".to_owned() },
         title: title.to_owned(),
-        text: format!("{text}\n\n{}", context(incident)),
+        text: format!("{text}\n\n{}", context(draft)),
         target: incident.target.as_ref().map(|target| target.at.clone()),
         policy: Some(incident.policy.clone()),
         to,
@@ -89,7 +89,8 @@ pub(super) fn message(draft: &Draft<'_>, moment: Moment, urgency: Urgency, title
 }
 
 /// What every message ends with: the alerts, the plan and how to answer.
-fn context(incident: &Incident) -> String {
+fn context(draft: &Draft<'_>) -> String {
+    let incident = &draft.incident;
     let mut lines = vec![format!("incident {} ({})", incident.id, incident.phase.as_str())];
     for member in incident.members.values().take(10) {
         let state = if member.resolved_at.is_some() { "resolved" } else { "firing" };
@@ -105,6 +106,7 @@ fn context(incident: &Incident) -> String {
             lines.push(format!("veto:    backout veto {} --reason WHY", incident.id));
         }
     }
+    lines.extend(draft.links().into_iter().map(|(name, url)| format!("link {name}: {url}")));
     lines.push(format!("why:     backout report {}", incident.id));
     lines.join("\n")
 }

@@ -105,6 +105,8 @@ pub enum Event {
         /// The end of the tail, once known.
         tail_until: Option<Time>,
     },
+    /// A stage of the proof holds, and is not the last: the next one's turn.
+    StageProven,
     /// Preflight refused a level, with nothing touched: the next one's turn.
     PassedOver {
         /// Its procedure.
@@ -243,7 +245,7 @@ impl Incident {
                 self.preflight = Some(report.clone());
                 self.evidence = Some(Arc::clone(evidence));
             }
-            Event::Intended | Event::Applied { .. } | Event::Checked { .. } | Event::AttemptEnded { .. } => {
+            Event::Intended | Event::Applied { .. } | Event::Checked { .. } | Event::StageProven | Event::AttemptEnded { .. } => {
                 self.advance_attempt(event, at)?;
             }
             Event::Paged { .. } => self.paged(event, at),
@@ -339,6 +341,8 @@ impl Incident {
                     rolled_back_at: None,
                     holds_since: None,
                     tail_until: None,
+                    stage: 0,
+                    stage_since: None,
                     checks: BTreeMap::new(),
                     ended: None,
                 });
@@ -362,6 +366,11 @@ impl Incident {
                 if *rolled_back {
                     attempt.rolled_back_at = attempt.rolled_back_at.or(Some(at));
                 }
+            }
+            Event::StageProven => {
+                attempt.stage += 1;
+                attempt.stage_since = Some(at);
+                (attempt.holds_since, attempt.tail_until) = (None, None);
             }
             Event::AttemptEnded { reason } => attempt.ended = Some((at, *reason)),
             _ => {}

@@ -9,10 +9,10 @@ use super::observation::Observation;
 use super::plan;
 use super::presence::Presence;
 use super::scope::{IncidentScope, NOT_OBSERVED};
-use crate::model::{Brake, Dependency, Level, Mode, Outcome, Reason, Resolution, Time, Unknown, UnknownKind};
-use crate::policy::expr::Tri;
+use crate::model::{Brake, Dependency, Level, Mode, Outcome, Reason, Resolution, StepKind, Time, Unknown, UnknownKind};
+use crate::policy::expr::{Expr, Tri, Unknown as ExprUnknown};
 use crate::policy::matcher;
-use crate::policy::types::{Condition, Policy, Procedure, Rule, VerdictRule};
+use crate::policy::types::{Condition, FactSpec, Kind, Policy, Procedure, Rule, Step, VerdictRule};
 
 /// Decides what is to become of an incident, by what was observed.
 pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: &Observation, now: Time) -> Decision {
@@ -50,6 +50,10 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
             decision.summary = format!("whether rule `{}` holds cannot be told: {}", rule.name, why.join("; "));
         }
         Some((rule, _)) => judge.follow(rule, &read, &mut decision),
+    }
+    if !decision.wanted.is_empty() {
+        decision.reason = Reason::RuleUnknown;
+        decision.summary = format!("facts that a step reads were not observed: {}", decision.wanted.join(", "));
     }
     decision
 }
@@ -97,6 +101,13 @@ fn transient(observation: &Observation, presence: &Presence) -> Vec<String> {
             {
                 unknown.push(format!("facts.{name}: {why}"));
             }
+        }
+    }
+    for (name, text) in &observation.texts {
+        if let Err(why) = &text.value
+            && why.kind != UnknownKind::NotConfigured
+        {
+            unknown.push(format!("facts.{name}: {why}"));
         }
     }
     unknown
@@ -150,14 +161,20 @@ impl<'a> Judge<'a> {
         None
     }
 
-    fn ask(&self, rule: &Rule) -> (RuleTrail, Tri, Vec<String>) {
-        let scope = IncidentScope {
+    /// Decides a condition over what this decision sees.
+    fn eval(&self, condition: &Expr) -> crate::policy::expr::Outcome {
+        condition.eval(&IncidentScope {
             book: self.book,
             incident: self.incident,
             observation: self.observation,
             cluster: self.ctx.cluster,
+            readings: &|name| self.policy.facts.get(name).map(FactSpec::reading),
+            intervals: &self.ctx.policies.intervals,
             now: self.now,
-        };
+        })
+    }
+
+    fn ask(&self, rule: &Rule) -> (RuleTrail, Tri, Vec<String>) {
         let place = format!("{}:{}", rule.place.file, rule.place.line);
         let mut trail = RuleTrail { rule: rule.name.clone(), place, matchers: true, conditions: Vec::new(), truth: Truth::False };
         let matches = |member: &crate::decide::incident::Member| {
@@ -174,7 +191,7 @@ impl<'a> Judge<'a> {
         let mut facts = Vec::new();
         let mut parts = Vec::new();
         for part in condition.parts() {
-            let outcome = part.eval(&scope);
+            let outcome = self.eval(part);
             facts.extend(outcome.facts());
             let values = outcome.read.iter().map(|(path, known)| match known {
                 Ok(value) => format!("{path} = {value}"),
@@ -226,6 +243,9 @@ impl<'a> Judge<'a> {
             let Some(procedure) = self.ctx.policies.procedures.get(name) else { continue };
             let level = Level { number: number(index + 1), of: number(levels.len()) };
             self.judge_level(rule, (procedure, level), read, decision);
+            if !decision.wanted.is_empty() {
+                return;
+            }
             match only_unfit(decision) {
                 Some(why) if index + 1 < levels.len() => unfit.push(format!("`{name}` is unfit ({why})")),
                 _ => {
@@ -241,6 +261,10 @@ impl<'a> Judge<'a> {
 
     fn judge_level(&self, rule: &Rule, (procedure, level): (&Procedure, Level), read: &[String], decision: &mut Decision) {
         decision.mode = [rule.mode, procedure.mode].into_iter().flatten().fold(self.policy.mode, Mode::min);
+        if !is_carried_out(rule, procedure) {
+            // `check` refuses it in any other mode; whatever was loaded, nothing acts by half a plan.
+            decision.mode = Mode::Shadow;
+        }
         if self.ctx.cluster.is_none() || self.incident.lane.is_shadow() {
             // Without the cluster's name an alert of another cluster could not be told from ours. A lane in shadow stays in it
             // whatever its policy has become since: the live lane decides about the same alert.
@@ -250,6 +274,11 @@ impl<'a> Judge<'a> {
         if distrust.is_some() {
             decision.mode = Mode::Approve;
         }
+        let mut read = read.to_vec();
+        let (steps, on_failure) = match self.chosen(procedure, &mut read) {
+            Ok(chosen) => chosen,
+            Err((kind, reasons)) => return self.unsure_of_step(procedure, kind, reasons, decision),
+        };
         let mut scene = Scene {
             book: self.book,
             incident: self.incident,
@@ -259,12 +288,13 @@ impl<'a> Judge<'a> {
             may_drop: procedure.may_drop,
             observation: self.observation,
             presence: &decision.presence,
-            read,
+            read: &read,
             overrides: &[],
             limits: self.ctx.limits,
             now: self.now,
         };
-        decision.plan = plan::build(self.ctx, &scene, procedure, level);
+        decision.plan =
+            plan::build(self.ctx, &scene, (procedure, level), &steps, &on_failure).filter(|plan| !plan.steps.is_empty());
         // A person's overrides belong to the plan that was approved, and to no other.
         let hash = decision.plan.as_ref().map(crate::model::Plan::hash);
         if let Some(approval) = self.incident.approval.as_ref().filter(|approval| Some(&approval.plan) == hash.as_ref()) {
@@ -286,6 +316,10 @@ impl<'a> Judge<'a> {
                     rule.name, judgement.brake, judgement.because
                 );
             }
+            (None, None) if steps.is_empty() => {
+                decision.summary =
+                    format!("rule `{}` says rollback; no step of `{}` is to be done now", rule.name, procedure.name);
+            }
             (None, None) => {
                 decision.reason = Reason::BrakeHeld;
                 decision.brake = Some(Brake::FitTarget);
@@ -302,10 +336,57 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The steps that are done: those without `when`, and those whose `when` is true now.
+    fn chosen<'p>(&self, procedure: &'p Procedure, read: &mut Vec<String>) -> Result<Chosen<'p>, (StepKind, Vec<ExprUnknown>)> {
+        let mut choose = |steps: &'p [Step]| {
+            let mut chosen = Vec::new();
+            for step in steps {
+                let Some(when) = &step.when else {
+                    chosen.push(step);
+                    continue;
+                };
+                let outcome = self.eval(when);
+                read.extend(outcome.facts());
+                match outcome.tri {
+                    Tri::True => chosen.push(step),
+                    Tri::False => {}
+                    Tri::Unknown(reasons) => return Err((step.kind, reasons)),
+                }
+            }
+            Ok(chosen)
+        };
+        let chosen = (choose(&procedure.steps)?, choose(&procedure.on_failure)?);
+        read.sort_unstable();
+        read.dedup();
+        Ok(chosen)
+    }
+
+    /// Whether a step is to be done cannot be told: no plan, and a human decides.
+    fn unsure_of_step(&self, procedure: &Procedure, kind: StepKind, reasons: Vec<ExprUnknown>, decision: &mut Decision) {
+        let why: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        decision.wanted = self.not_observed(&Tri::Unknown(reasons));
+        (decision.outcome, decision.reason, decision.brake) = (Outcome::Page, Reason::RuleUnknown, None);
+        (decision.plan, decision.brakes) = (None, Vec::new());
+        decision.summary =
+            format!("whether the step `{}` of `{}` is done cannot be told: {}", kind.as_str(), procedure.name, why.join("; "));
+    }
+
     fn change_landed(&self, scene: &Scene<'_>) -> Option<Time> {
         let change = brakes::change(self.incident.release.as_ref()?, scene.workload()?, scene.history())?;
         change.landed_at
     }
+}
+
+/// The steps that are done, and those that are done when one of them fails.
+type Chosen<'p> = (Vec<&'p Step>, Vec<&'p Step>);
+
+/// Whether everything that the rule and the procedure say has hands.
+fn is_carried_out(rule: &Rule, procedure: &Procedure) -> bool {
+    rule.first.is_none()
+        && procedure.kind == Kind::Rollback
+        && procedure.later.is_empty()
+        && procedure.on_failure.is_empty()
+        && procedure.steps.iter().all(Step::is_undo)
 }
 
 /// Why no release is fit, where that alone is in the way and is known.
@@ -332,3 +413,7 @@ fn named(judgement: &Judgement) -> String {
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+#[path = "verdict/tests.rs"]
+mod tests;

@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 use crate::decide::effect::{Effect, Input};
 use crate::decide::observation::{Answer, Observation, Request};
 use crate::model::{
-    Alert, AlertmanagerView, Applied, Evidence, Fact, Guard, Lookup, Number, Onset, Plan, PreflightFinding, PreflightReport,
-    Query, Resolution, RolloutStatus, TargetId, Time, Unknown, UnknownKind, Urgency,
+    Alert, AlertmanagerView, Applied, Evidence, Fact, Guard, HttpFact, Lookup, Number, Onset, Plan, PreflightFinding,
+    PreflightReport, Query, Resolution, RolloutStatus, TargetId, Time, Unknown, UnknownKind, Urgency,
 };
 use crate::ports::{Alertmanagers, Clock, Cluster, HttpProbe, Notifier, Prometheus};
 
@@ -164,6 +164,7 @@ impl Hands {
     async fn observe(&self, request: Request) -> Observation {
         let all = async {
             let world = join3(self.target(request.target.clone()), self.alerts(&request), self.values(&request.queries));
+            let world = async { tokio::join!(world, self.texts(&request.fetches)) };
             let proof = join3(self.rollout(&request), self.http(&request), self.tail(&request));
             tokio::join!(world, proof)
         };
@@ -171,8 +172,8 @@ impl Hands {
         let at = self.clock.now();
         let watch_heard_at = self.cluster.as_ref().and_then(|cluster| cluster.watch_heard_at());
         match answers {
-            Ok(((workload, alerts, values), (rollout, http, tail))) => {
-                Observation { at, workload, alerts, values, watch_heard_at, rollout, http, tail }
+            Ok((((workload, alerts, values), texts), (rollout, http, tail))) => {
+                Observation { at, workload, alerts, values, texts, watch_heard_at, rollout, http, tail }
             }
             Err(_) => {
                 let why = Unknown::new(UnknownKind::Unreachable, "no answer in time");
@@ -181,6 +182,7 @@ impl Hands {
                     workload: request.target.is_some().then(|| Resolution::Unknown { why: why.clone() }),
                     alerts: AlertmanagerView { peers: Vec::new(), evaluated_at: Fact::unknown(why.clone(), at, "prometheus") },
                     values: request.queries.keys().map(|name| (name.clone(), no_answer(&why, at))).collect(),
+                    texts: request.fetches.keys().map(|name| (name.clone(), Fact::unknown(why.clone(), at, "http"))).collect(),
                     watch_heard_at,
                     rollout: request.rollout.is_some().then_some(RolloutStatus::Unknown { why }),
                     http: Vec::new(),
@@ -213,18 +215,24 @@ impl Hands {
         let answers = queries.iter().map(|(name, query)| async move {
             let floor = async {
                 let (promql, least) = query.floor.as_ref()?;
-                Some(floor(self.number(promql).await, least))
+                Some(floor(self.number(promql, query.at).await, least))
             };
-            let (value, floor) = tokio::join!(self.number(&query.promql), floor);
+            let (value, floor) = tokio::join!(self.number(&query.promql, query.at), floor);
             (name.clone(), Answer { value, floor })
         });
         join_all(answers).await.into_iter().collect()
     }
 
-    async fn number(&self, promql: &str) -> Fact<Number> {
-        match &self.prometheus {
-            Some(prometheus) => prometheus.query(promql.to_owned()).await,
-            None => Fact::unknown(not_configured("Prometheus"), self.clock.now(), "prometheus"),
+    async fn texts(&self, fetches: &BTreeMap<String, HttpFact>) -> BTreeMap<String, Fact<String>> {
+        let answers = fetches.iter().map(|(name, what)| async move { (name.clone(), self.probe.fetch(what.clone()).await) });
+        join_all(answers).await.into_iter().collect()
+    }
+
+    async fn number(&self, promql: &str, at: Option<Time>) -> Fact<Number> {
+        match (&self.prometheus, at) {
+            (Some(prometheus), None) => prometheus.query(promql.to_owned()).await,
+            (Some(prometheus), Some(at)) => prometheus.query_at(promql.to_owned(), at).await,
+            (None, _) => Fact::unknown(not_configured("Prometheus"), self.clock.now(), "prometheus"),
         }
     }
 

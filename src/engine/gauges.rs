@@ -223,6 +223,7 @@ mod tests {
             workload: Some(Resolution::Unknown { why: Unknown::new(UnknownKind::Forbidden, "so") }),
             alerts: AlertmanagerView { peers: vec![peer], evaluated_at: Fact::known(now, now, "prometheus") },
             values,
+            texts: BTreeMap::new(),
             watch_heard_at: None,
             rollout: None,
             http: Vec::new(),

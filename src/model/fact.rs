@@ -50,6 +50,73 @@ impl fmt::Display for Unknown {
     }
 }
 
+/// As what a fact is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactType {
+    /// Any number.
+    Number,
+    /// A length of time.
+    Duration,
+    /// True or false.
+    Bool,
+    /// Text.
+    Text,
+}
+
+/// Where a fact's value is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "from")]
+pub enum ReadFrom {
+    /// In the answer to its query.
+    Query {
+        /// Whether it was asked for the time of the change, so that its age says nothing.
+        before_change: bool,
+    },
+    /// In the text that was found in a JSON document.
+    Http,
+    /// In a label of the alert.
+    Label {
+        /// Its name.
+        name: String,
+        /// What it counts as where it is missing.
+        default: Option<String>,
+    },
+    /// In an annotation of the alert.
+    Annotation {
+        /// Its name.
+        name: String,
+        /// What it counts as where it is missing.
+        default: Option<String>,
+    },
+    /// With a person, whom nobody asks yet.
+    Person,
+}
+
+/// How a fact is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Where its value is found.
+    #[serde(flatten)]
+    pub from: ReadFrom,
+    /// As what it is read.
+    pub of: FactType,
+}
+
+impl Reading {
+    /// A number that Prometheus answers now.
+    pub const NUMBER: Self = Self { from: ReadFrom::Query { before_change: false }, of: FactType::Number };
+}
+
+/// A value in a JSON document: where it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpFact {
+    /// The address, rendered.
+    pub url: String,
+    /// Where in the document, as a JSON pointer; empty: the document itself.
+    pub pointer: String,
+}
+
 /// A value as it was observed: from where, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fact<T> {

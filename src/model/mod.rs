@@ -17,7 +17,7 @@ mod time;
 
 pub use alert::{Alert, AlertStatus, Labels, Notification, Occurrence, Source};
 pub use change::{ChangeId, ChangeKind, PostedChange};
-pub use fact::{Fact, Number, Unknown, UnknownKind};
+pub use fact::{Fact, FactType, HttpFact, Number, ReadFrom, Reading, Unknown, UnknownKind};
 pub use ids::{Digest, Fingerprint, IncidentId, PlanHash};
 pub use message::{About, AboutAlert, AboutPlan, Delivery, Message, Moment, Urgency};
 pub use observed::{
@@ -25,7 +25,7 @@ pub use observed::{
     ReplicaSetSeen, Replicas, Resolution, RolloutStatus, TailSource, WatchEvent, Workload, Write,
 };
 pub use operation::{Credential, Identity, Mark, Operation, Order, PauseScope};
-pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, Query, ReleaseRef, VerifyPlan};
+pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, Query, ReleaseRef, StepKind, VerifyPlan};
 pub use reason::{Brake, Dependency, Mode, Outcome, Paging, Reason};
 pub use target::{Lookup, Owner, Strategy, TargetId, TargetRef, WorkloadKind};
 pub use texts::Texts;

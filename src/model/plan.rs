@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, IncidentId, Mode, PlanHash, TargetId};
+use super::{Digest, HttpFact, IncidentId, Mode, PlanHash, Reading, TargetId, Time};
 
 /// A release of a target, named so that it can be found again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,65 @@ impl ReleaseRef {
     }
 }
 
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// Puts a release back.
+    Undo,
+    /// Puts another image into a container.
+    Image,
+    /// Changes how many pods there are.
+    Scale,
+    /// Turns a Service to the other side.
+    Switch,
+    /// Moves traffic by weights.
+    Traffic,
+    /// Cuts the traffic to a Service.
+    Isolate,
+    /// Restarts the pods.
+    Restart,
+    /// Puts a ConfigMap or Secret back.
+    Config,
+    /// Rolls a Helm release back.
+    Helm,
+    /// Runs a Job.
+    Job,
+    /// Sends a request.
+    Http,
+    /// Reverts or pins in git.
+    Git,
+    /// Puts a container of a Docker Engine back.
+    Docker,
+    /// Runs a program.
+    Exec,
+    /// Waits.
+    Wait,
+}
+
+impl StepKind {
+    /// The name in the language, metrics and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Undo => "undo",
+            Self::Image => "image",
+            Self::Scale => "scale",
+            Self::Switch => "switch",
+            Self::Traffic => "traffic",
+            Self::Isolate => "isolate",
+            Self::Restart => "restart",
+            Self::Config => "config",
+            Self::Helm => "helm",
+            Self::Job => "job",
+            Self::Http => "http",
+            Self::Git => "git",
+            Self::Docker => "docker",
+            Self::Exec => "exec",
+            Self::Wait => "wait",
+        }
+    }
+}
+
 /// One step, complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step")]
@@ -36,14 +95,27 @@ pub enum PlannedStep {
         /// The release to put back.
         to: ReleaseRef,
     },
+    /// A step that is planned and that nobody carries out yet: no executor takes it.
+    Listed {
+        /// What it would do.
+        kind: StepKind,
+        /// With what, every template filled in.
+        keys: BTreeMap<String, String>,
+    },
 }
 
 impl PlannedStep {
     /// The step's name in metrics and the language.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Undo { .. } => "undo",
+            Self::Undo { .. } => StepKind::Undo.as_str(),
+            Self::Listed { kind, .. } => kind.as_str(),
         }
+    }
+
+    /// Whether an executor exists for it.
+    pub fn is_carried_out(&self) -> bool {
+        matches!(self, Self::Undo { .. })
     }
 }
 
@@ -76,6 +148,9 @@ pub struct Query {
     pub promql: String,
     /// A second query and the least value of it below which the answer means nothing. As text, so that plans compare.
     pub floor: Option<(String, String)>,
+    /// The time that it is asked for; now, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
 }
 
 /// How success is proven.
@@ -93,10 +168,34 @@ pub struct VerifyPlan {
     pub facts: Vec<String>,
     /// What those conditions read, by the fact's name: pinned here, so that a reload does not change what success means.
     pub queries: BTreeMap<String, Query>,
+    /// The same for values in JSON documents.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fetches: BTreeMap<String, HttpFact>,
+    /// How the facts are read that are not simply numbers of Prometheus.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub readings: BTreeMap<String, Reading>,
     /// Addresses that must answer.
     pub http: Vec<HttpCheck>,
     /// How long all of it must hold without a break.
     pub hold: Duration,
+    /// Its name in reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What is proven after it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<VerifyPlan>,
+}
+
+impl VerifyPlan {
+    /// Its stages, itself the first.
+    pub fn stages(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.then)
+    }
+
+    /// A stage by its number, from 0; the last one where there are not so many.
+    pub fn stage(&self, number: usize) -> &Self {
+        number.checked_sub(1).and_then(|behind| self.then.get(behind).or(self.then.last())).unwrap_or(self)
+    }
 }
 
 /// A complete rollback.
@@ -122,11 +221,19 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
     /// How long a veto is waited for.
     pub countdown: Duration,
+    /// What is done when one of them fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_failure: Vec<PlannedStep>,
     /// How success is proven.
     pub verify: VerifyPlan,
 }
 
 impl Plan {
+    /// Whether every step of it has an executor.
+    pub fn is_carried_out(&self) -> bool {
+        self.steps.iter().chain(&self.on_failure).all(PlannedStep::is_carried_out)
+    }
+
     /// The plan's name by content: equal exactly when nothing that will be done differs. Revision numbers are left out:
     /// the cluster renumbers them by itself.
     pub fn hash(&self) -> PlanHash {
@@ -134,8 +241,8 @@ impl Plan {
         canonical.from.revision = None;
         canonical.to.revision = None;
         for step in &mut canonical.steps {
-            match step {
-                PlannedStep::Undo { to } => to.revision = None,
+            if let PlannedStep::Undo { to } = step {
+                to.revision = None;
             }
         }
         PlanHash::derive(&serde_json::to_string(&canonical).unwrap_or_default())

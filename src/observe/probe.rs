@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::model::{HttpCheck, HttpResult};
+use crate::model::{Fact, HttpCheck, HttpFact, HttpResult, Unknown, UnknownKind};
 use crate::outgoing::{self, Clients, Unanswered};
 use crate::ports::{Clock, HttpProbe};
 
@@ -50,12 +50,50 @@ impl HttpProbeClient {
     }
 }
 
+impl HttpProbeClient {
+    async fn look(&self, what: &HttpFact) -> Result<String, Unknown> {
+        let url = outgoing::address(&what.url).map_err(|error| Unknown::new(UnknownKind::Unusable, error.to_string()))?;
+        let answered = tokio::time::timeout(TIMEOUT, async {
+            let response = self.clients.plain().get(url).send().await.map_err(|error| outgoing::broken(&error))?;
+            outgoing::answer(response, MOST_BYTES).await
+        });
+        let answer = answered.await.unwrap_or(Err(Unanswered::TimedOut(TIMEOUT)));
+        let answer = answer.map_err(|why| Unknown::new(UnknownKind::Unreachable, why.to_string()))?;
+        if !answer.is_success() {
+            return Err(Unknown::new(UnknownKind::Unusable, format!("answered {}, expected 2xx", answer.status)));
+        }
+        scalar(&answer.body, &what.pointer)
+    }
+}
+
 impl HttpProbe for HttpProbeClient {
     fn check(&self, check: HttpCheck) -> BoxFuture<'_, HttpResult> {
         Box::pin(async move {
             let result = self.ask(&check).await;
             HttpResult { url: check.url, result }
         })
+    }
+
+    fn fetch(&self, what: HttpFact) -> BoxFuture<'_, Fact<String>> {
+        Box::pin(async move {
+            let found = self.look(&what).await;
+            // Neither the path nor what follows it: they may hold what is nobody's business.
+            let host = outgoing::address(&what.url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+            Fact { value: found, at: self.clock.now(), source: format!("http {host}") }
+        })
+    }
+}
+
+/// The scalar that the pointer names, as text.
+fn scalar(body: &[u8], pointer: &str) -> Result<String, Unknown> {
+    let document: serde_json::Value =
+        serde_json::from_slice(body).map_err(|_| Unknown::new(UnknownKind::Unusable, "the answer is no JSON"))?;
+    let empty = || Unknown::new(UnknownKind::Empty, format!("the document has nothing at `{pointer}`"));
+    match document.pointer(pointer).ok_or_else(empty)? {
+        serde_json::Value::String(text) => Ok(text.clone()),
+        value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Ok(value.to_string()),
+        serde_json::Value::Null => Err(Unknown::new(UnknownKind::Empty, format!("`{pointer}` is null"))),
+        _ => Err(Unknown::new(UnknownKind::Unusable, format!("`{pointer}` is a list or map; expected one value"))),
     }
 }
 

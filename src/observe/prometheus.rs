@@ -64,7 +64,7 @@ impl PrometheusClient {
     pub async fn ping(&self) -> Vec<(String, Result<(), Unknown>)> {
         let mut found = Vec::new();
         for server in &self.servers {
-            let answer = self.ask_one(server, self.instant("vector(1)").question()).await;
+            let answer = self.ask_one(server, self.instant("vector(1)", None).question()).await;
             found.push((server.name().to_owned(), good(answer).map(drop)));
         }
         found
@@ -94,15 +94,21 @@ impl PrometheusClient {
         server.ask(question).await
     }
 
-    fn instant(&self, promql: &str) -> Instant {
+    fn instant(&self, promql: &str, at: Option<Time>) -> Instant {
         let timeout = format!("{}ms", self.limits.timeout.as_millis());
-        let body = Serializer::new(String::new()).append_pair("query", promql).append_pair("timeout", &timeout).finish();
+        let mut form = Serializer::new(String::new());
+        form.append_pair("query", promql).append_pair("timeout", &timeout);
+        if let Some(at) = at {
+            let millis = at.millis();
+            form.append_pair("time", &format!("{}.{:03}", millis.div_euclid(1000), millis.rem_euclid(1000)));
+        }
+        let body = form.finish();
         // A second more than it was told, so that its own message arrives.
         Instant { body: body.into(), timeout: self.limits.timeout + Duration::from_secs(1) }
     }
 
-    async fn result(&self, server: &Endpoint, promql: &str) -> Result<QueryResult, Unknown> {
-        let answer = self.ask_one(server, self.instant(promql).question()).await;
+    async fn result(&self, server: &Endpoint, promql: &str, at: Option<Time>) -> Result<QueryResult, Unknown> {
+        let answer = self.ask_one(server, self.instant(promql, at).question()).await;
         // Prometheus says in the body what is wrong with a query: more than the status tells.
         if let Ok(Answer { status: 400 | 422, body, .. }) = &answer
             && let Ok(Refusal { error }) = serde_json::from_slice(body)
@@ -130,10 +136,10 @@ impl PrometheusClient {
     /// The time that `ALERTS_FOR_STATE` has for this alert: by all its labels, else by the one series that fits them best
     /// (external labels and relabelling add and drop some on the way to Alertmanager).
     async fn active_since(&self, server: &Endpoint, alert: &Alert) -> Result<Time, Unknown> {
-        let mut series = self.result(server, &for_state(&alert.labels)).await?.series()?;
+        let mut series = self.result(server, &for_state(&alert.labels), None).await?.series()?;
         if series.len() != 1 {
             let only_name = alert.labels.iter().filter(|(name, _)| *name == "alertname").collect();
-            series = self.result(server, &for_state(&only_name)).await?.series()?;
+            series = self.result(server, &for_state(&only_name), None).await?.series()?;
             series.retain(|one| one.fits(&alert.labels));
             let most = series.iter().map(|one| one.metric.len()).max().unwrap_or(0);
             series.retain(|one| one.metric.len() == most);
@@ -167,10 +173,10 @@ impl PrometheusClient {
         Onset { at, source }
     }
 
-    async fn ask_number(&self, promql: String) -> Fact<Number> {
+    async fn ask_number(&self, promql: String, at: Option<Time>) -> Fact<Number> {
         let (source, answer) = self
             .first(async |server: &Endpoint| {
-                let sample = self.result(server, &promql).await?.only()?;
+                let sample = self.result(server, &promql, at).await?.only()?;
                 Ok((sample.number()?, sample.at()))
             })
             .await;
@@ -183,7 +189,11 @@ impl PrometheusClient {
 
 impl Prometheus for PrometheusClient {
     fn query(&self, promql: String) -> BoxFuture<'_, Fact<Number>> {
-        Box::pin(self.ask_number(promql))
+        Box::pin(self.ask_number(promql, None))
+    }
+
+    fn query_at(&self, promql: String, at: Time) -> BoxFuture<'_, Fact<Number>> {
+        Box::pin(self.ask_number(promql, Some(at)))
     }
 
     fn onset(&self, alert: Alert) -> BoxFuture<'_, Onset> {

@@ -17,6 +17,8 @@ pub enum Severity {
     Error,
     /// Worth a look; the folder is applied.
     Warning,
+    /// Good to know; nobody need do anything about it.
+    Note,
 }
 
 impl Severity {
@@ -25,6 +27,7 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }
@@ -62,6 +65,11 @@ impl Diagnostic {
     /// Whether it stops the folder from being applied.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+
+    /// Whether it is worth a look, though the folder is applied.
+    pub fn is_warning(&self) -> bool {
+        self.severity == Severity::Warning
     }
 }
 
@@ -120,7 +128,8 @@ pub fn to_github(diagnostics: &[Diagnostic], folder: &str) -> String {
             words.push_str(&format!("\nhelp: {help}"));
         }
         let place = format!("file={},line={line},col={column},title={}", property(&path), property(code));
-        text.push_str(&format!("::{} {place}::{}\n", severity.as_str(), data(&words)));
+        let command = if *severity == Severity::Note { "notice" } else { severity.as_str() };
+        text.push_str(&format!("::{command} {place}::{}\n", data(&words)));
     }
     text
 }
@@ -145,6 +154,10 @@ impl Raised {
 
     pub(super) fn warning(code: &'static str, at: At, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, at, message) }
+    }
+
+    pub(super) fn note(code: &'static str, at: At, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(code, at, message) }
     }
 
     #[must_use]

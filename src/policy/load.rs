@@ -10,7 +10,7 @@ use super::diagnostic::{Diagnostic, Raised, Sink};
 use super::lower::{self, Given};
 use super::source::{At, Sources};
 use super::syntax::{self, File};
-use super::types::{Place, Policies, VerdictRule};
+use super::types::{Announcement, Place, Policies, VerdictRule};
 use super::yaml::{self, Context, Node};
 use crate::model::Mode;
 
@@ -98,8 +98,9 @@ pub fn schema() -> serde_json::Value {
     schema.to_value()
 }
 
-/// Every key or value of the language that is refused because it is not carried out yet, behind the name of what holds it.
-pub fn not_yet() -> Vec<(&'static str, &'static str)> {
+/// Every key or value of the language that is read and checked and not carried out yet, behind the name of what holds it; and whether
+/// it is an error in any mode but shadow.
+pub fn not_yet() -> Vec<(&'static str, &'static str, bool)> {
     syntax::not_yet().collect()
 }
 
@@ -115,8 +116,16 @@ pub fn channels_named(policies: &Policies) -> Vec<(String, Place)> {
             };
             named.extend(to.iter().chain(&rule.tell).map(|name| (name.clone(), rule.place.clone())));
         }
+        named.extend(announced(&policy.announce).map(|name| (name.clone(), policy.place.clone())));
+    }
+    for procedure in policies.procedures.values() {
+        named.extend(announced(&procedure.announce).map(|name| (name.clone(), procedure.place.clone())));
     }
     named
+}
+
+fn announced(all: &[Announcement]) -> impl Iterator<Item = &String> {
+    all.iter().flat_map(|announcement| &announcement.to)
 }
 
 /// Whether any of these policies could ever write to a cluster.

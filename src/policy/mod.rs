@@ -6,6 +6,7 @@ pub mod diagnostic;
 pub mod duration;
 pub mod expr;
 pub mod index;
+pub mod interval;
 mod load;
 mod lower;
 pub mod matcher;

@@ -44,6 +44,11 @@ impl Template {
         Ok(Self { source: source.to_owned(), is_literal, variables })
     }
 
+    /// Text that is taken as it is, whatever it holds.
+    pub fn literal(text: &str) -> Self {
+        Self { source: text.to_owned(), is_literal: true, variables: BTreeSet::new() }
+    }
+
     /// As it was written.
     pub fn source(&self) -> &str {
         &self.source

@@ -4,11 +4,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::civil::Date;
+
 use super::expr::Expr;
 use super::index::Index;
+use super::interval::Interval;
 use super::matcher::Matcher;
 use super::template::Template;
-use crate::model::{Brake, Labels, Mode, Paging, TargetRef};
+use crate::model::{Labels, Mode, Paging, TargetRef};
+
+mod brakes;
+mod fact;
+mod people;
+mod procedure;
+
+pub use brakes::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts, Trust};
+pub use fact::{FactSource, FactSpec, Floor, from_number, from_text};
+pub use people::{Announcement, MessageWords, Objectives};
+pub use procedure::{HttpCheckSpec, Kind, Procedure, Step, Verify};
 
 /// All policies of a folder: applied as a whole or not at all.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +30,10 @@ pub struct Policies {
     pub policies: Vec<Policy>,
     /// By name, the built-in ones among them.
     pub procedures: BTreeMap<String, Procedure>,
+    /// Times by name, for `in_interval`.
+    pub intervals: BTreeMap<String, Interval>,
+    /// Words for announcements, by name.
+    pub messages: BTreeMap<String, MessageWords>,
     /// SHA-256 over the files' paths and contents: 64 hex digits.
     pub hash: String,
     /// The commit, where the folder is a git work tree.
@@ -33,7 +50,7 @@ impl Policies {
         let matchers: Vec<&[Matcher]> = policies.iter().map(|policy| policy.matchers.as_slice()).collect();
         let index = Index::new(&matchers);
         let places = policies.iter().enumerate().rev().map(|(place, policy)| (policy.name.clone(), place)).collect();
-        Self { policies, procedures, hash: String::new(), commit: None, index, places }
+        Self { policies, procedures, index, places, ..Self::default() }
     }
 
     /// The policy of that name.
@@ -85,6 +102,18 @@ pub struct Policy {
     pub brakes: BrakeSettings,
     /// Labels that its pages carry through Alertmanager (reviewed text, never the alert's).
     pub labels: Labels,
+    /// Who is told at which moments.
+    pub announce: Vec<Announcement>,
+    /// How long an approval is waited for, where the procedure does not say.
+    pub approval_within: Option<Duration>,
+    /// How long alerts and facts take to follow a write, where the verification does not say.
+    pub tail: Option<Duration>,
+    /// Addresses that every message of it shows, by name.
+    pub links: Vec<(String, Template)>,
+    /// How soon things should be over.
+    pub objectives: Vec<Objectives>,
+    /// By when somebody must have read it again.
+    pub review_by: Option<Date>,
 }
 
 /// A pattern over `namespace/name`; `*` stands for any run of characters other than `/`.
@@ -111,24 +140,11 @@ pub enum TargetRule {
         /// Renders to the Deployment's name.
         name: Template,
     },
-}
-
-/// A fact that Prometheus answers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FactSpec {
-    /// PromQL with `$namespace $name $service $cluster $workload $changed_at`.
-    pub promql: String,
-    /// Below this much traffic the fact is unknown.
-    pub floor: Option<Floor>,
-}
-
-/// The least traffic for which a fact means something.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Floor {
-    /// PromQL as in the fact.
-    pub promql: String,
-    /// The least value of it.
-    pub at_least: f64,
+    /// Another kind of target, which is not looked up yet: the target is not found, and that pages.
+    Other {
+        /// The key of the language that names it.
+        kind: &'static str,
+    },
 }
 
 /// One rule of `decide`.
@@ -144,6 +160,8 @@ pub struct Rule {
     pub condition: Option<Condition>,
     /// A stricter mode than the policy's.
     pub mode: Option<Mode>,
+    /// The `contain` procedure that is carried out at once, whatever the verdict. Not carried out yet: only in shadow.
+    pub first: Option<String>,
     /// Channels that are told of the decision besides.
     pub tell: Vec<String>,
     /// What it says.
@@ -189,252 +207,6 @@ pub enum VerdictRule {
         /// Channels that take the ticket.
         to: Vec<String>,
     },
-}
-
-/// What a rollback does.
-#[derive(Clone, Debug)]
-pub struct Procedure {
-    /// Its name; fit for a metric label.
-    pub name: String,
-    /// A stricter mode than the policy's.
-    pub mode: Option<Mode>,
-    /// How long a veto is waited for; `None`: 30 s for `severity="critical"`, else 120 s.
-    pub countdown: Option<Duration>,
-    /// How long an approval is waited for.
-    pub approval_within: Duration,
-    /// Whether the plan may take the service down (`Recreate`, `maxUnavailable: 100%`).
-    pub may_drop: bool,
-    /// What it does, in order.
-    pub steps: Vec<Step>,
-    /// How success is proven.
-    pub verify: Verify,
-}
-
-/// One step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Put the last good release back on the target.
-    Undo,
-}
-
-/// How success is proven.
-#[derive(Clone, Debug)]
-pub struct Verify {
-    /// Time limit of each check.
-    pub within: Duration,
-    /// Overrides the tail.
-    pub tail: Option<Duration>,
-    /// The rollout must be complete.
-    pub rollout: bool,
-    /// The alerts must be resolved.
-    pub alert: bool,
-    /// Conditions that must hold.
-    pub facts: Vec<Expr>,
-    /// Addresses that must answer.
-    pub http: Vec<HttpCheckSpec>,
-    /// How long all of it must hold.
-    pub hold: Duration,
-}
-
-/// An HTTP check as written.
-#[derive(Clone, Debug)]
-pub struct HttpCheckSpec {
-    /// Renders to the address; values are percent-encoded.
-    pub url: Template,
-    /// Answers in a row that must be as expected.
-    pub attempts: u32,
-    /// The status expected; any 2xx when unset.
-    pub status: Option<u16>,
-    /// A text that the body must contain.
-    pub text: Option<String>,
-}
-
-/// A brake: on with its numbers, or switched off by name with a reason that every decision shows.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Setting<T> {
-    /// On.
-    On(T),
-    /// Off; the reason is shown in every decision.
-    Disabled(String),
-}
-
-impl<T> Setting<T> {
-    /// The numbers, where it is on.
-    pub fn on(&self) -> Option<&T> {
-        match self {
-            Self::On(numbers) => Some(numbers),
-            Self::Disabled(_) => None,
-        }
-    }
-}
-
-/// The brakes of a policy, each with its numbers. The defaults are the product's (see `rules/README.md`).
-#[derive(Clone, Debug, PartialEq)]
-pub struct BrakeSettings {
-    /// Onset must follow a change within this.
-    pub recent_change: Setting<RecentChange>,
-    /// What a release must have shown to be gone back to.
-    pub fit_target: Setting<FitTarget>,
-    /// Least time between rollbacks of a target.
-    pub cooldown: Setting<Duration>,
-    /// Allowances.
-    pub budget: Setting<Budget>,
-    /// Damping.
-    pub flapping: Setting<Flapping>,
-    /// The longest gap of ours that does not count.
-    pub quiet_start: Setting<Duration>,
-    /// Whether a person's traces hold.
-    pub human_active: Setting<()>,
-    /// Whether a GitOps owner holds.
-    pub owner: Setting<()>,
-    /// How old what we read may be.
-    pub stale_facts: Setting<StaleFacts>,
-    /// Whether a cut notification holds.
-    pub truncated: Setting<()>,
-    /// How many rollbacks may be marked wrong.
-    pub trust: Setting<Trust>,
-}
-
-/// When a policy is not trusted any more: so many of its rollbacks were marked wrong within that time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trust {
-    /// From so many on.
-    pub wrong: u32,
-    /// A mark counts for this long.
-    pub within: Duration,
-}
-
-impl Default for Trust {
-    fn default() -> Self {
-        Self { wrong: 1, within: Duration::from_secs(30 * 24 * 60 * 60) }
-    }
-}
-
-impl Default for BrakeSettings {
-    fn default() -> Self {
-        Self {
-            recent_change: Setting::On(RecentChange { within: Duration::from_secs(60 * 60) }),
-            fit_target: Setting::On(FitTarget::default()),
-            cooldown: Setting::On(Duration::from_secs(60 * 60)),
-            budget: Setting::On(Budget::default()),
-            flapping: Setting::On(Flapping::default()),
-            quiet_start: Setting::On(Duration::from_secs(5 * 60)),
-            human_active: Setting::On(()),
-            owner: Setting::On(()),
-            stale_facts: Setting::On(StaleFacts::default()),
-            truncated: Setting::On(()),
-            trust: Setting::On(Trust::default()),
-        }
-    }
-}
-
-impl BrakeSettings {
-    /// The reason with which a brake is switched off, if it is. `paused` and `permission` cannot be.
-    pub fn disabled(&self, brake: Brake) -> Option<&str> {
-        fn reason<T>(setting: &Setting<T>) -> Option<&str> {
-            match setting {
-                Setting::On(_) => None,
-                Setting::Disabled(reason) => Some(reason),
-            }
-        }
-        match brake {
-            Brake::RecentChange => reason(&self.recent_change),
-            Brake::FitTarget => reason(&self.fit_target),
-            Brake::Cooldown => reason(&self.cooldown),
-            Brake::Budget => reason(&self.budget),
-            Brake::Flapping => reason(&self.flapping),
-            Brake::QuietStart => reason(&self.quiet_start),
-            Brake::HumanActive => reason(&self.human_active),
-            Brake::Owner => reason(&self.owner),
-            Brake::StaleFacts => reason(&self.stale_facts),
-            Brake::Truncated => reason(&self.truncated),
-            Brake::Trust => reason(&self.trust),
-            Brake::Paused | Brake::Permission => None,
-        }
-    }
-}
-
-/// `recent_change`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecentChange {
-    /// The window after the change landed in which the onset must lie.
-    pub within: Duration,
-}
-
-/// `fit_target`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FitTarget {
-    /// Least time that the release was fully available.
-    pub healthy: Duration,
-    /// At most so many releases back.
-    pub back: u32,
-    /// It was live within this.
-    pub last_live: Duration,
-}
-
-impl Default for FitTarget {
-    fn default() -> Self {
-        Self { healthy: Duration::from_secs(30 * 60), back: 3, last_live: Duration::from_secs(24 * 60 * 60) }
-    }
-}
-
-/// `budget`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Rollbacks of one target within `per`.
-    pub per_target: u32,
-    /// The window of `per_target`.
-    pub per: Duration,
-    /// Rollbacks over all targets within an hour.
-    pub per_hour: u32,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { per_target: 1, per: Duration::from_secs(12 * 60 * 60), per_hour: 6 }
-    }
-}
-
-/// `flapping`: route-flap damping as in RFC 2439.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Flapping {
-    /// Added at each re-fire.
-    pub penalty: f64,
-    /// The penalty halves in this time.
-    pub half_life: Duration,
-    /// Held from here …
-    pub suppress: f64,
-    /// … until below this.
-    pub reuse: f64,
-    /// But never longer than this.
-    pub hold: Duration,
-}
-
-impl Default for Flapping {
-    fn default() -> Self {
-        Self {
-            penalty: 500.0,
-            half_life: Duration::from_secs(2 * 60 * 60),
-            suppress: 1000.0,
-            reuse: 500.0,
-            hold: Duration::from_secs(12 * 60 * 60),
-        }
-    }
-}
-
-/// `stale_facts`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StaleFacts {
-    /// The watch must have heard from the API server within this.
-    pub watch: Duration,
-    /// A query's sample may be this old.
-    pub query: Duration,
-}
-
-impl Default for StaleFacts {
-    fn default() -> Self {
-        Self { watch: Duration::from_secs(150), query: Duration::from_secs(30) }
-    }
 }
 
 /// `*` matches any run of bytes. Linear: it backtracks to the last star only.

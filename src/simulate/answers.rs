@@ -5,9 +5,9 @@ use super::facts;
 use super::world::World;
 use crate::decide::observation::Answer;
 use crate::model::{
-    Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId,
-    Lookup, Message, Number, Onset, Plan, PreflightReport, Query, Resolution, RolloutStatus, TailSource, TargetId, Time,
-    template,
+    Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpFact, HttpResult,
+    IncidentId, Lookup, Message, Number, Onset, Plan, PreflightReport, Query, Resolution, RolloutStatus, TailSource, TargetId,
+    Time, Unknown, UnknownKind, template,
 };
 
 /// What the ports answer.
@@ -68,9 +68,25 @@ impl World {
         if let Some(answer) = self.prometheus.answer(name, query, on, now) {
             return answer;
         }
-        let value = self.prometheus.query(&query.promql, now);
-        let floor = query.floor.as_ref().map(|(promql, least)| (self.prometheus.query(promql, now), least.as_str()));
+        let ask = |promql: &str| match query.at {
+            Some(at) => self.prometheus.query_at(promql, at, now),
+            None => self.prometheus.query(promql, now),
+        };
+        let value = ask(&query.promql);
+        let floor = query.floor.as_ref().map(|(promql, least)| (ask(promql), least.as_str()));
         Answer::of(value, floor)
+    }
+
+    /// Asks Prometheus for an earlier time.
+    pub fn query_at(&mut self, promql: &str, at: Time, now: Time) -> Fact<Number> {
+        self.advance(now);
+        self.prometheus.query_at(promql, at, now)
+    }
+
+    /// Asks for a value in a JSON document: this world has none.
+    pub fn fetch(&mut self, what: &HttpFact, now: Time) -> Fact<String> {
+        self.advance(now);
+        Fact::unknown(Unknown::new(UnknownKind::Unreachable, format!("no connection to {}", what.url)), now, "http")
     }
 
     /// When the condition of an alert began.

@@ -76,7 +76,7 @@ pub struct Driver {
     /// Every message that a channel took, in order.
     pub told: Vec<Told>,
     /// Decisions that nobody took yet, if they are kept.
-    pub decisions: Vec<(Time, IncidentId, Box<Decision>)>,
+    pub decisions: Vec<(Time, IncidentId, Arc<Decision>)>,
     in_force: String,
     book: Book,
     now: Time,
@@ -440,6 +440,7 @@ impl Driver {
             workload,
             alerts,
             values,
+            texts: request.fetches.iter().map(|(name, what)| (name.clone(), self.world.fetch(what, now))).collect(),
             watch_heard_at: self.watch_heard_at(),
             rollout: rollout.map(|(release, target)| self.world.rollout(target, release, now)),
             http: request.http.iter().map(|check| self.world.check(check, now)).collect(),

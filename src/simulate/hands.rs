@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 
 use super::world::{Emitted, World};
 use crate::model::{
-    Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpResult, IncidentId,
-    Lookup, Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time, Unknown,
-    UnknownKind, WatchEvent,
+    Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpFact, HttpResult,
+    IncidentId, Lookup, Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time,
+    Unknown, UnknownKind, WatchEvent,
 };
 use crate::ports::{Alertmanagers, Clock, Cluster, HttpProbe, Notifier, Prometheus};
 
@@ -119,6 +119,10 @@ impl Prometheus for Hands {
         self.answer(move |world, now| world.query(&promql, now))
     }
 
+    fn query_at(&self, promql: String, at: Time) -> BoxFuture<'_, Fact<Number>> {
+        self.answer(move |world, now| world.query_at(&promql, at, now))
+    }
+
     fn onset(&self, alert: Alert) -> BoxFuture<'_, Onset> {
         self.answer(move |world, now| world.onset(&alert, now))
     }
@@ -144,6 +148,10 @@ impl Alertmanagers for Hands {
 impl HttpProbe for Hands {
     fn check(&self, check: HttpCheck) -> BoxFuture<'_, HttpResult> {
         self.answer(move |world, now| world.check(&check, now))
+    }
+
+    fn fetch(&self, what: HttpFact) -> BoxFuture<'_, Fact<String>> {
+        self.answer(move |world, now| world.fetch(&what, now))
     }
 }
 

@@ -172,6 +172,14 @@ impl Prometheus {
         Fact { value: self.value(promql, now).and_then(number), at: now, source: "prometheus".to_owned() }
     }
 
+    /// What the query gave at an earlier time, as far as it is remembered.
+    pub(super) fn query_at(&self, promql: &str, at: Time, now: Time) -> Fact<Number> {
+        if self.down_since.is_some() {
+            return Fact::unknown(silent(), now, "prometheus");
+        }
+        Fact { value: self.value(promql, at).and_then(number), at, source: "prometheus".to_owned() }
+    }
+
     fn value(&self, promql: &str, now: Time) -> Result<f64, Unknown> {
         let nothing = || Unknown::new(UnknownKind::Empty, "the query has no samples");
         if let Some(fixed) = self.fixed.get(promql) {

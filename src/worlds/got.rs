@@ -33,11 +33,11 @@ impl<'d> Got<'d> {
     }
 
     fn decision(&self) -> Option<&'d Decision> {
-        self.incident?.decision.as_ref()
+        self.incident?.decision.as_deref()
     }
 
     fn plan(&self) -> Option<&'d Plan> {
-        self.incident?.plan.as_ref().or_else(|| self.decision()?.plan.as_ref())
+        self.incident?.plan.as_deref().or_else(|| self.decision()?.plan.as_ref())
     }
 
     /// What was decided and what came of it: every word of `outcome` that is true now.

@@ -159,8 +159,8 @@ async fn series(server: &Endpoint, policies: &Policies, area: &mut Area<'_>) {
     let mut wanted: BTreeMap<Selector, (bool, BTreeSet<String>)> = BTreeMap::new();
     for policy in &policies.policies {
         for (name, fact) in &policy.facts {
-            let floor = fact.floor.iter().flat_map(|floor| selectors(&floor.promql));
-            for selector in selectors(&fact.promql).into_iter().chain(floor) {
+            let floor = fact.floor().into_iter().flat_map(|floor| selectors(&floor.promql));
+            for selector in fact.promql().into_iter().flat_map(selectors).chain(floor) {
                 let entry = wanted.entry(selector).or_default();
                 entry.0 |= policy.mode > Mode::Shadow;
                 entry.1.insert(format!("`{name}` of `{}`", policy.name));

@@ -20,7 +20,7 @@ use crate::decide::memory::Memory;
 use crate::engine::Hands;
 use crate::journal::record::{Record, Stamped};
 use crate::model::{
-    Alert, Applied, Brake, Delivery, Digest, Evidence, Fact, Guard, HttpCheck, HttpResult, IncidentId, Lookup, Message,
+    Alert, Applied, Brake, Delivery, Digest, Evidence, Fact, Guard, HttpCheck, HttpFact, HttpResult, IncidentId, Lookup, Message,
     Notification, Number, Onset, Outcome, Owner, Plan, PreflightReport, Reason, ReplicaSetSeen, Replicas, Resolution,
     RolloutStatus, Source, Strategy, TailSource, TargetId, TargetRef, Time, WatchEvent, Workload,
 };
@@ -135,6 +135,10 @@ impl Notifier for World {
 }
 
 impl Prometheus for World {
+    fn query_at(&self, promql: String, _: Time) -> BoxFuture<'_, Fact<Number>> {
+        self.query(promql)
+    }
+
     fn query(&self, promql: String) -> BoxFuture<'_, Fact<Number>> {
         assert!(promql.contains("shop"), "{promql}");
         let number = Number::try_from(0.62).expect("finite");
@@ -157,6 +161,10 @@ impl Prometheus for World {
 impl HttpProbe for World {
     fn check(&self, _: HttpCheck) -> BoxFuture<'_, HttpResult> {
         panic!("explain proves nothing")
+    }
+
+    fn fetch(&self, what: HttpFact) -> BoxFuture<'_, Fact<String>> {
+        panic!("no policy here asks {}", what.url)
     }
 }
 

@@ -19,22 +19,22 @@ use crate::policy::types::{
 };
 
 /// Minutes.
-pub(super) fn minutes(n: u64) -> Duration {
+pub(in crate::decide) fn minutes(n: u64) -> Duration {
     Duration::from_secs(60 * n)
 }
 
 /// Hours.
-pub(super) fn hours(n: u64) -> Duration {
+pub(in crate::decide) fn hours(n: u64) -> Duration {
     minutes(60 * n)
 }
 
 /// A digest of 64 times that letter.
-pub(super) fn digest(letter: &str) -> Digest {
+pub(in crate::decide) fn digest(letter: &str) -> Digest {
     Digest(format!("v1:{}", letter.repeat(64)))
 }
 
 /// Why something is unknown.
-pub(super) fn unreachable() -> Unknown {
+pub(in crate::decide) fn unreachable() -> Unknown {
     Unknown::new(UnknownKind::Unreachable, "connection refused")
 }
 
@@ -42,22 +42,22 @@ pub(super) fn unreachable() -> Unknown {
 ///
 /// `good` (`web:1`) ran for two days until `bad` (`web:2`) was written 20 min ago and landed 18 min ago; the alert's condition
 /// began 10 min ago and the incident was opened 8 min ago.
-pub(super) struct World {
-    pub(super) book: Book,
-    pub(super) incident: Incident,
-    pub(super) policy: Policy,
-    pub(super) rule: Rule,
-    pub(super) mode: Mode,
-    pub(super) may_drop: bool,
-    pub(super) observation: Observation,
-    pub(super) presence: Presence,
-    pub(super) read: Vec<String>,
-    pub(super) limits: Limits,
-    pub(super) now: Time,
+pub(in crate::decide) struct World {
+    pub(in crate::decide) book: Book,
+    pub(in crate::decide) incident: Incident,
+    pub(in crate::decide) policy: Policy,
+    pub(in crate::decide) rule: Rule,
+    pub(in crate::decide) mode: Mode,
+    pub(in crate::decide) may_drop: bool,
+    pub(in crate::decide) observation: Observation,
+    pub(in crate::decide) presence: Presence,
+    pub(in crate::decide) read: Vec<String>,
+    pub(in crate::decide) limits: Limits,
+    pub(in crate::decide) now: Time,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::decide) fn new() -> Self {
         let now = Time::parse("2026-03-02T09:24:00Z").expect("a time");
         let target = TargetId { at: TargetRef::deployment("shop", "web").expect("valid names"), uid: "u1".to_owned() };
         let mut book = Book::default();
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    pub(super) fn scene(&self) -> Scene<'_> {
+    pub(in crate::decide) fn scene(&self) -> Scene<'_> {
         Scene {
             book: &self.book,
             incident: &self.incident,
@@ -94,31 +94,31 @@ impl World {
         }
     }
 
-    pub(super) fn ago(&self, span: Duration) -> Time {
+    pub(in crate::decide) fn ago(&self, span: Duration) -> Time {
         self.now - span
     }
 
-    pub(super) fn history(&mut self) -> &mut History {
+    pub(in crate::decide) fn history(&mut self) -> &mut History {
         self.book.targets.values_mut().next().expect("the fixture has one")
     }
 
-    pub(super) fn release(&mut self, letter: &str) -> &mut Release {
+    pub(in crate::decide) fn release(&mut self, letter: &str) -> &mut Release {
         self.history().releases.iter_mut().find(|r| r.digest == digest(letter)).expect("the fixture has it")
     }
 
-    pub(super) fn workload(&mut self) -> &mut Workload {
+    pub(in crate::decide) fn workload(&mut self) -> &mut Workload {
         match self.observation.workload.as_mut() {
             Some(Resolution::Found { workload }) => workload,
             _ => panic!("the fixture has one"),
         }
     }
 
-    pub(super) fn change_member(&mut self, change: impl FnMut(&mut Member)) {
+    pub(in crate::decide) fn change_member(&mut self, change: impl FnMut(&mut Member)) {
         self.incident.members.change_all(change);
     }
 
     /// A change of the fixture's target, posted as made that long ago.
-    pub(super) fn post(&mut self, ago: Duration, barrier: bool, to: Option<&str>) {
+    pub(in crate::decide) fn post(&mut self, ago: Duration, barrier: bool, to: Option<&str>) {
         let target = self.incident.target.as_ref().expect("the fixture has one").at.clone();
         let change = PostedChange {
             id: ChangeId("c1".to_owned()),
@@ -135,25 +135,25 @@ impl World {
         crate::decide::ledger::posted(&mut self.book.changes, &change);
     }
 
-    pub(super) fn forget(&mut self) {
+    pub(in crate::decide) fn forget(&mut self) {
         self.book.targets.clear();
     }
 
-    pub(super) fn lose_workload(&mut self) {
+    pub(in crate::decide) fn lose_workload(&mut self) {
         self.observation.workload = Some(Resolution::Unknown { why: unreachable() });
     }
 
-    pub(super) fn lose_onset(&mut self) {
+    pub(in crate::decide) fn lose_onset(&mut self) {
         self.change_member(|member| member.onset.at = Err(unreachable()));
     }
 
-    pub(super) fn onset(&mut self, at: Time) {
+    pub(in crate::decide) fn onset(&mut self, at: Time) {
         self.change_member(|member| member.onset.at = Ok(at));
     }
 }
 
 /// A release that was available for `healthy` until `last` ago.
-pub(super) fn release(letter: &str, now: Time, since: Duration, healthy: Duration, last: Duration) -> Release {
+pub(in crate::decide) fn release(letter: &str, now: Time, since: Duration, healthy: Duration, last: Duration) -> Release {
     Release {
         digest: digest(letter),
         images: vec![format!("web:{letter}")],
@@ -173,7 +173,7 @@ pub(super) fn release(letter: &str, now: Time, since: Duration, healthy: Duratio
 }
 
 /// A ReplicaSet of a release.
-pub(super) fn replica_set(letter: &str, revision: u64, created_at: Time, desired: i32) -> ReplicaSetSeen {
+pub(in crate::decide) fn replica_set(letter: &str, revision: u64, created_at: Time, desired: i32) -> ReplicaSetSeen {
     ReplicaSetSeen {
         name: format!("web-{letter}"),
         uid: format!("rs-{letter}"),
@@ -189,7 +189,7 @@ pub(super) fn replica_set(letter: &str, revision: u64, created_at: Time, desired
 }
 
 /// A rollback of the fixture's target by that incident, or by a person.
-pub(super) fn rollback(lane: &str, incident: Option<&str>, at: Time, ended_at: Option<Time>) -> PastRollback {
+pub(in crate::decide) fn rollback(lane: &str, incident: Option<&str>, at: Time, ended_at: Option<Time>) -> PastRollback {
     PastRollback {
         lane: lane.to_owned(),
         incident: incident.map(|id| IncidentId(id.to_owned())),
@@ -245,10 +245,16 @@ fn policy() -> Policy {
         targets: vec![TargetPattern("shop/*".to_owned())],
         settle: Duration::ZERO,
         target: TargetRule::Auto,
-        facts: BTreeMap::from([("errors".to_owned(), FactSpec { promql: "errors".to_owned(), floor })]),
+        facts: BTreeMap::from([("errors".to_owned(), FactSpec::number("errors", floor))]),
         decide: Vec::new(),
         brakes: BrakeSettings::default(),
         labels: Labels::new(),
+        announce: Vec::new(),
+        approval_within: None,
+        tail: None,
+        links: Vec::new(),
+        objectives: Vec::new(),
+        review_by: None,
     }
 }
 
@@ -259,6 +265,7 @@ fn rule() -> Rule {
         matchers: Vec::new(),
         condition: None,
         mode: None,
+        first: None,
         tell: Vec::new(),
         verdict: VerdictRule::Rollback { levels: vec!["undo".to_owned()] },
     }
@@ -273,6 +280,7 @@ fn observation(target: &TargetId, now: Time) -> Observation {
         workload: Some(Resolution::Found { workload: Box::new(workload(target, now)) }),
         alerts: AlertmanagerView { peers: Vec::new(), evaluated_at: Fact::known(now, now, "prometheus") },
         values: BTreeMap::from([("errors".to_owned(), answer)]),
+        texts: BTreeMap::new(),
         watch_heard_at: Some(now),
         rollout: None,
         http: Vec::new(),
@@ -280,7 +288,7 @@ fn observation(target: &TargetId, now: Time) -> Observation {
     }
 }
 
-pub(super) fn workload(target: &TargetId, now: Time) -> Workload {
+pub(in crate::decide) fn workload(target: &TargetId, now: Time) -> Workload {
     let write = Write { manager: "ci".to_owned(), at: now - minutes(20), template: true };
     Workload {
         id: target.clone(),
@@ -301,6 +309,6 @@ pub(super) fn workload(target: &TargetId, now: Time) -> Workload {
 }
 
 /// A setting switched on.
-pub(super) fn on<T>(numbers: T) -> Setting<T> {
+pub(in crate::decide) fn on<T>(numbers: T) -> Setting<T> {
     Setting::On(numbers)
 }

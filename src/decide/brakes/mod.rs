@@ -4,7 +4,7 @@ mod budget;
 mod cooldown;
 mod fit_target;
 #[cfg(test)]
-mod fixture;
+pub(in crate::decide) mod fixture;
 mod flapping;
 mod human_active;
 mod owner;

@@ -6,7 +6,8 @@ use super::Scene;
 use super::words::span;
 use crate::decide::decision::Judgement;
 use crate::decide::presence::Presence;
-use crate::model::{Brake, Fact, Number, Resolution};
+use crate::model::{Brake, Fact, Resolution};
+use crate::policy::types::FactSource;
 
 pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     let seen = target(scene).and_then(|()| watch(scene)).and_then(|()| presence(scene));
@@ -75,14 +76,29 @@ fn fact(scene: &Scene<'_>, name: &str) -> Result<(), Judgement> {
     let Some(spec) = scene.policy.facts.get(name) else {
         return Err(blind(format!("the policy has no fact `{name}`")));
     };
-    let Some(answer) = scene.observation.values.get(name) else {
-        return Err(blind(format!("the fact `{name}` was not asked for")));
+    let what = format!("the fact `{name}`");
+    let not_asked = || blind(format!("{what} was not asked for"));
+    let (before_change, floor) = match &spec.source {
+        FactSource::Promql { before_change, floor, .. } => (*before_change, floor.as_ref()),
+        FactSource::Http { .. } => {
+            return fresh(scene, &what, scene.observation.texts.get(name).ok_or_else(not_asked)?).map(drop);
+        }
+        // What the alert says is as old as the alert, and a question that nobody asks is unknown to the rule itself.
+        FactSource::Label { .. } | FactSource::Annotation { .. } | FactSource::Person { .. } => return Ok(()),
     };
-    number(scene, &format!("the fact `{name}`"), &answer.value)?;
-    let Some(floor) = &spec.floor else { return Ok(()) };
+    let answer = scene.observation.values.get(name).ok_or_else(not_asked)?;
+    if before_change {
+        // It is of the time that was asked for: its age says nothing.
+        return match answer.value.value.as_ref().err().or(answer.floor.as_ref().and_then(|floor| floor.value.as_ref().err())) {
+            Some(why) => Err(blind(format!("{what} is unknown: {why}"))),
+            None => Ok(()),
+        };
+    }
+    fresh(scene, &what, &answer.value)?;
+    let Some(floor) = floor else { return Ok(()) };
     let what = format!("the traffic behind `{name}`");
     let Some(traffic) = &answer.floor else { return Err(blind(format!("{what} was not asked for"))) };
-    let traffic = number(scene, &what, traffic)?;
+    let traffic = fresh(scene, &what, traffic)?;
     // A floor that is no number lets nothing pass.
     if traffic.get() >= floor.at_least {
         return Ok(());
@@ -90,9 +106,9 @@ fn fact(scene: &Scene<'_>, name: &str) -> Result<(), Judgement> {
     Err(held(format!("{what} is {}; at least {} is required", traffic.get(), floor.at_least)))
 }
 
-fn number(scene: &Scene<'_>, what: &str, fact: &Fact<Number>) -> Result<Number, Judgement> {
+fn fresh<'f, T>(scene: &Scene<'_>, what: &str, fact: &'f Fact<T>) -> Result<&'f T, Judgement> {
     let value = match &fact.value {
-        Ok(value) => *value,
+        Ok(value) => value,
         Err(why) => return Err(blind(format!("{what} is unknown: {why}"))),
     };
     let most = scene.policy.brakes.stale_facts.on().map_or(Duration::MAX, |numbers| numbers.query);
@@ -114,6 +130,7 @@ mod tests {
     use super::*;
     use crate::decide::decision::Grip;
     use crate::decide::observation::Answer;
+    use crate::model::Number;
 
     type Case = (&'static str, fn(&mut World), Grip, &'static str);
 

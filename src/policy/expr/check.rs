@@ -13,8 +13,7 @@ use super::value::{Type, Val};
 
 /// Checks a whole condition; gives its root and the facts that it names.
 pub(super) fn check(source: &str, parsed: &Parsed, env: &Env) -> Result<(Node, BTreeSet<String>), Vec<Problem>> {
-    let mut checker =
-        Checker { source, parsed, env, problems: Vec::new(), locals: Vec::new(), facts: BTreeSet::new(), depth: 0, loops: 0 };
+    let mut checker = Checker::new(source, parsed, env);
     let root = checker.lower(&parsed.root);
     if !matches!(root.of, Type::Bool | Type::Unsure) {
         checker.report(
@@ -23,12 +22,16 @@ pub(super) fn check(source: &str, parsed: &Parsed, env: &Env) -> Result<(Node, B
             Some("compare it with something"),
         );
     }
-    if checker.problems.is_empty() {
-        return Ok((root.node, checker.facts));
-    }
-    checker.problems.sort_by_key(|problem| (problem.at.start, problem.at.end));
-    checker.problems.dedup();
-    Err(checker.problems)
+    checker.all_problems()?;
+    Ok((root.node, checker.facts))
+}
+
+/// Checks an expression of any type.
+pub(super) fn type_of(source: &str, parsed: &Parsed, env: &Env) -> Result<Type, Vec<Problem>> {
+    let mut checker = Checker::new(source, parsed, env);
+    let root = checker.lower(&parsed.root);
+    checker.all_problems()?;
+    Ok(root.of)
 }
 
 /// A part of the condition that was checked.
@@ -53,6 +56,20 @@ pub(super) struct Checker<'a> {
 const MAX_DEPTH: usize = 64;
 
 impl<'a> Checker<'a> {
+    fn new(source: &'a str, parsed: &'a Parsed, env: &'a Env) -> Self {
+        Self { source, parsed, env, problems: Vec::new(), locals: Vec::new(), facts: BTreeSet::new(), depth: 0, loops: 0 }
+    }
+
+    /// All problems, if there are any.
+    fn all_problems(&mut self) -> Result<(), Vec<Problem>> {
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        self.problems.sort_by_key(|problem| (problem.at.start, problem.at.end));
+        self.problems.dedup();
+        Err(std::mem::take(&mut self.problems))
+    }
+
     pub(super) fn lower(&mut self, expr: &IdedExpr) -> Part {
         if self.depth >= MAX_DEPTH {
             return self.wrong(

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::super::matcher::{Matcher, format_all};
 use super::value::Type;
+use crate::model::FactType;
 
 /// What the policy around a condition declares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,19 +14,6 @@ pub struct Env {
     pub facts: BTreeMap<String, FactType>,
     /// The time intervals for `in_interval`.
     pub intervals: BTreeSet<String>,
-}
-
-/// What a fact is declared to be (`as:`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FactType {
-    /// Any number.
-    Number,
-    /// A length of time.
-    Duration,
-    /// True or false.
-    Bool,
-    /// Text.
-    Text,
 }
 
 /// What a scope is asked for.

@@ -23,7 +23,8 @@ use std::sync::Arc;
 
 use super::problem::Problem;
 
-pub use env::{Env, FactType, Path};
+pub use crate::model::FactType;
+pub use env::{Env, Path};
 pub use tri::{Tri, Unknown};
 pub use value::Value;
 
@@ -36,6 +37,36 @@ pub trait Scope {
     ///
     /// A missing label or annotation is the empty text. A value of another type than declared and NaN count as unknown.
     fn value(&self, path: &Path) -> Known;
+}
+
+/// What an expression comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// True or false.
+    Bool,
+    /// A number.
+    Number,
+    /// Text.
+    Text,
+    /// A length of time.
+    Duration,
+    /// A time, a list, an alert.
+    Other,
+}
+
+/// Checks an expression that need not be a condition, and says what it comes to.
+///
+/// # Errors
+/// All its problems, unless it cannot be parsed at all.
+pub fn kind_of(source: &str, env: &Env) -> Result<Kind, Vec<Problem>> {
+    let parsed = parse::parse(source).map_err(|problem| vec![problem])?;
+    Ok(match check::type_of(source, &parsed, env)? {
+        value::Type::Bool => Kind::Bool,
+        value::Type::Int | value::Type::Double => Kind::Number,
+        value::Type::Text => Kind::Text,
+        value::Type::Span => Kind::Duration,
+        _ => Kind::Other,
+    })
 }
 
 /// A condition that was found right.

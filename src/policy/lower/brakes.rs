@@ -6,7 +6,7 @@ use super::super::diagnostic::Raised;
 use super::super::source::At;
 use super::super::syntax::{self, BrakeKeys, DisableOnly, DurationText, GapKeys, WithinKeys};
 use super::super::types::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts, Trust};
-use super::super::yaml::{Field, Short};
+use super::super::yaml::{Field, Listed, Short};
 use super::Lower;
 use super::text::Zero;
 use crate::model::Mode;
@@ -19,6 +19,7 @@ impl Lower<'_> {
         let Some(written) = field.get() else { return defaults };
         let within = |Short(keys): &Short<WithinKeys>, default| self.time(&keys.within, default);
         let gap = |Short(keys): &Short<GapKeys>, default| self.time(&keys.gap, default);
+        self.later_brakes(written);
         BrakeSettings {
             recent_change: self.brake(&written.recent_change, defaults.recent_change, |keys, default, _| RecentChange {
                 within: within(keys, default.within),
@@ -36,6 +37,54 @@ impl Lower<'_> {
             }),
             truncated: self.switch(&written.truncated),
             trust: self.brake(&written.trust, defaults.trust, |keys, default, _| self.trust(keys, default)),
+        }
+    }
+
+    /// Brakes that are not there yet: to switch one off is no more than it is already.
+    fn later_brakes(&self, written: &syntax::Brakes) {
+        let later = |name: &'static str, at: Option<At>, disabled: &Field<String>| match (at, disabled.is_missing()) {
+            (Some(at), true) => self.later_at("brakes", name, at),
+            (Some(at), false) => {
+                let raised = Raised::warning("not-carried-out", at, format!("the brake `{name}` is not there yet"));
+                self.raise(raised.help("it holds nothing, whether it is switched off or not"));
+            }
+            (None, _) => {}
+        };
+        if let Some((keys, at)) = written.control_group.placed() {
+            later("control_group", Some(at), &keys.disabled);
+            self.brake(&written.control_group, Setting::On(()), |keys, (), _| {
+                self.time(&keys.within, Duration::ZERO);
+                self.targets(&keys.downstream);
+                self.one_or_more("targets", &keys.targets);
+            });
+        }
+        if let Some((keys, at)) = written.storm.placed() {
+            later("storm", Some(at), &keys.disabled);
+            self.brake(&written.storm, Setting::On(()), |keys, (), _| {
+                self.time(&keys.within, Duration::ZERO);
+                self.time(&keys.quiet, Duration::ZERO);
+                self.one_or_more("units", &keys.units);
+            });
+        }
+        if let Some((keys, at)) = written.data_latch.placed() {
+            later("data_latch", Some(at), &keys.disabled);
+            self.brake(&written.data_latch, Setting::On(()), |keys, (), _| drop(self.targets(&keys.data_group)));
+        }
+        if let Some((keys, at)) = written.freeze.placed() {
+            later("freeze", Some(at), &keys.0.disabled);
+            self.brake(&written.freeze, Setting::On(()), |Short(keys), (), _| {
+                let known: Vec<String> = self.known_intervals.iter().cloned().collect();
+                for (name, at) in keys.intervals.get().into_iter().flat_map(|Listed(items)| items).filter_map(Field::placed) {
+                    self.known("time interval", name, at, &known);
+                }
+            });
+        }
+    }
+
+    fn one_or_more(&self, key: &str, field: &Field<u32>) {
+        if let Some((0, at)) = field.placed() {
+            let raised = Raised::error("impossible-number", at, format!("`{key}` is 0"));
+            self.raise(raised.expected("a whole number, 1 or more").help("to switch the brake off, write `{disabled: 'why'}`"));
         }
     }
 

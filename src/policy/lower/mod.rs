@@ -2,14 +2,25 @@
 //! seen that there was none, because what could not be understood is left out of it.
 
 mod brakes;
+mod fact;
+mod interval;
+mod later;
 mod links;
+mod matrix;
+mod people;
 mod policy;
 mod procedure;
 mod rule;
+mod step;
+mod table;
 mod text;
+mod verify;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
+use self::later::Later;
+use self::rule::Uses;
 use super::diagnostic::{Raised, Sink};
 use super::expr::{Env, FactType};
 use super::source::{At, Sources};
@@ -24,6 +35,12 @@ struct Lower<'s> {
     sources: &'s Sources<'s>,
     /// Whether the server's settings name the cluster: acting needs it.
     cluster_named: bool,
+    /// What was found and is not carried out, until whoever it stands in takes it.
+    later: &'s RefCell<Vec<Later>>,
+    /// The time intervals of all files.
+    known_intervals: &'s BTreeSet<String>,
+    /// The messages of all files.
+    known_messages: &'s [String],
 }
 
 /// What lowering is given beside the files.
@@ -43,17 +60,34 @@ struct Draft {
     policy: Policy,
     at: At,
     /// The procedures that its rules name.
-    uses: Vec<(String, At)>,
+    uses: Uses,
     /// Whether it is about every alert.
     takes_all: bool,
     /// Whether defaults for procedures stand where it stands.
     has_own_defaults: bool,
+    /// What its facts are.
+    types: BTreeMap<String, FactType>,
+}
+
+/// The same for a procedure.
+struct DraftProcedure {
+    procedure: Procedure,
+    at: At,
+    later: Vec<Later>,
 }
 
 /// Turns all files into policies.
 pub(super) fn lower(files: &[File], given: &Given<'_>) -> Policies {
     let Given { sink, sources, defaults, cluster_named, are_all_read } = *given;
-    let lower = Lower { sink, sources, cluster_named };
+    let noted = RefCell::new(Vec::new());
+    let nothing = BTreeSet::new();
+    let lower = Lower { sink, sources, cluster_named, later: &noted, known_intervals: &nothing, known_messages: &[] };
+    let intervals = lower.intervals(files);
+    let known_intervals: BTreeSet<String> = intervals.keys().cloned().collect();
+    let messages = lower.messages(files);
+    let known_messages: Vec<String> = messages.keys().cloned().collect();
+    let lower = Lower { known_intervals: &known_intervals, known_messages: &known_messages, ..lower };
+
     let shared = lower.shared_facts(files);
     let mut drafts: Vec<Draft> = Vec::new();
     for (file, has_defaults) in files.iter().zip(defaults) {
@@ -64,22 +98,29 @@ pub(super) fn lower(files: &[File], given: &Given<'_>) -> Policies {
         }
         lower.defaults_without_names(file);
     }
-    let env = Env {
-        facts: drafts.iter().flat_map(|draft| draft.policy.facts.keys()).map(|name| (name.clone(), FactType::Number)).collect(),
-        ..Env::default()
-    };
-    let mut procedures: BTreeMap<String, (Procedure, At)> = BTreeMap::new();
+    // Of two policies that read one name differently the first counts here; that they differ is reported where they are linked.
+    let facts = drafts.iter().rev().flat_map(|draft| draft.types.clone()).collect();
+    let env = Env { facts, intervals: known_intervals.clone() };
+    let verifications = lower.shared_verifications(files, &env);
+    let mut procedures: BTreeMap<String, DraftProcedure> = BTreeMap::new();
     for file in files {
         for procedure in file.procedures.get().into_iter().flatten() {
             let Some((procedure, at)) = procedure.placed() else { continue };
-            lower.add_procedure(&mut procedures, procedure, at, &env);
+            lower.add_procedure(&mut procedures, procedure, at, (&env, &verifications));
         }
     }
-    lower.link(&drafts, &procedures, are_all_read);
-    let built_in = procedure::undo();
-    let mut all: BTreeMap<String, Procedure> = procedures.into_iter().map(|(name, (procedure, _))| (name, procedure)).collect();
-    all.insert(built_in.name.clone(), built_in);
-    Policies::new(drafts.into_iter().map(|draft| draft.policy).collect(), all)
+    lower.link(&drafts, &procedures, &env, are_all_read);
+    let mut all: BTreeMap<String, Procedure> = procedures.into_iter().map(|(name, draft)| (name, draft.procedure)).collect();
+    all.extend(procedure::built_in().into_iter().map(|procedure| (procedure.name.clone(), procedure)));
+    let policies: Vec<Policy> = drafts.into_iter().map(|draft| draft.policy).collect();
+    if are_all_read {
+        let policies: Vec<String> = policies.iter().map(|policy| policy.name.clone()).collect();
+        let procedures: Vec<String> = all.keys().cloned().collect();
+        lower.drills(files, &policies, &procedures);
+    }
+    let mut policies = Policies::new(policies, all);
+    (policies.intervals, policies.messages) = (intervals, messages);
+    policies
 }
 
 impl<'s> Lower<'s> {
@@ -114,6 +155,8 @@ impl<'s> Lower<'s> {
                 shared.insert(name.as_str(), (fact, at));
             }
         }
+        let later = self.take_later();
+        self.say_later(&later, crate::model::Mode::Shadow, "a fact");
         shared
     }
 

@@ -1,13 +1,12 @@
 //! Policies: who they are, what they may do and touch, what they may read.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::diagnostic::Raised;
-use super::super::expr::{Env, FactType};
+use super::super::expr::Env;
 use super::super::source::At;
-use super::super::syntax::{self, Fact};
-use super::super::types::{FactSpec, Floor, Policy, TargetPattern, TargetRule};
+use super::super::syntax;
+use super::super::types::{Policy, TargetPattern, TargetRule};
 use super::super::yaml::{Entries, Field, Listed};
 use super::text::Zero;
 use super::{Draft, Lower, Shared};
@@ -19,7 +18,7 @@ impl Lower<'_> {
         let at = name.as_ref().map_or(at, |(_, at)| *at);
         let mode = written.mode.get().copied().unwrap_or_default();
         let facts = self.facts(written, shared);
-        let env = Env { facts: self.fact_types(written, shared), ..Env::default() };
+        let env = Env { facts: self.fact_types(written, shared), intervals: self.known_intervals.clone() };
         let (decide, uses) = self.rules(written, at, mode, &env);
         let policy = Policy {
             name: name.map(|(name, _)| name).unwrap_or_default(),
@@ -39,9 +38,19 @@ impl Lower<'_> {
             decide,
             brakes: self.brakes(&written.brakes, mode),
             labels: self.labels(&written.labels),
+            announce: self.announcements(&written.announce),
+            approval_within: self.approval(&written.approval),
+            tail: self.duration(&written.tail, Zero::Allowed),
+            links: self.links(&written.links),
+            objectives: self.objectives(&written.objectives),
+            review_by: self.review_by(&written.review_by),
         };
+        self.for_people_later(written, &env);
         self.may_act(written, mode, at);
-        Draft { policy, at, uses, takes_all: is_none(&written.matchers), has_own_defaults: false }
+        let later = self.take_later();
+        let who = format!("the policy `{}`", policy.name);
+        self.say_later(&later, mode, &who);
+        Draft { policy, at, uses, takes_all: is_none(&written.matchers), has_own_defaults: false, types: env.facts }
     }
 
     /// Acting needs more said than watching.
@@ -65,7 +74,7 @@ impl Lower<'_> {
         }
     }
 
-    fn targets(&self, field: &Field<Listed<Field<String>>>) -> Vec<TargetPattern> {
+    pub(super) fn targets(&self, field: &Field<Listed<Field<String>>>) -> Vec<TargetPattern> {
         let Some(Listed(items)) = field.get() else { return Vec::new() };
         let mut patterns = Vec::new();
         for (text, at) in items.iter().filter_map(Field::placed) {
@@ -89,71 +98,44 @@ impl Lower<'_> {
 
     fn target(&self, field: &Field<syntax::Target>) -> TargetRule {
         let Some((syntax::Target::Named(named), at)) = field.placed() else { return TargetRule::Auto };
-        let paths = ["labels.", "annotations.", "alert.name"];
-        let part = |what: &str, part: &Field<syntax::TemplateText>| {
+        let others = [
+            ("statefulset", &named.statefulset),
+            ("daemonset", &named.daemonset),
+            ("rollout", &named.rollout),
+            ("service", &named.service),
+            ("helm", &named.helm),
+            ("container", &named.container),
+            ("external", &named.external),
+        ];
+        let all: Vec<(&'static str, &Field<syntax::TemplateText>)> =
+            std::iter::once(("deployment", &named.deployment)).chain(others).filter(|(_, field)| !field.is_missing()).collect();
+        if let [(first, _), (second, field), ..] = all.as_slice() {
+            let raised = Raised::error("conflicting-keys", field.at().unwrap_or(at), format!("`{second}` beside `{first}`"));
+            self.raise(raised.expected("one kind of target").help("write two policies"));
+        }
+        let part = |(what, part): (&str, &Field<syntax::TemplateText>)| {
             if part.is_missing() {
                 let raised = Raised::error("missing-key", at, format!("`{what}` is missing")).missing_in(at);
                 self.raise(
                     raised
-                        .expected("both `deployment` and `namespace`")
+                        .expected("a workload, such as `deployment`, and its `namespace`")
                         .help(format!("for example `{what}: '{{{{ labels.{what} }}}}'`")),
                 );
             }
-            part.placed().and_then(|(text, at)| self.template(text, at, &paths))
+            part.placed().and_then(|(text, at)| self.template(text, at, &["labels.", "annotations.", "alert.name"]))
         };
-        match (part("namespace", &named.namespace), part("deployment", &named.deployment)) {
+        let (kind, name) = all.first().copied().unwrap_or(("deployment", &named.deployment));
+        // What is not in the cluster has no namespace.
+        let is_outside = matches!(kind, "container" | "external");
+        let namespace = if is_outside { None } else { part(("namespace", &named.namespace)) };
+        let lowered = part((kind, name));
+        if kind != "deployment" {
+            self.later("target", kind, name);
+            return TargetRule::Other { kind };
+        }
+        match (namespace, lowered) {
             (Some(namespace), Some(name)) => TargetRule::Deployment { namespace, name },
             _ => TargetRule::Auto,
-        }
-    }
-
-    /// The policy's own facts and the shared ones, the own ones first.
-    fn facts(&self, written: &syntax::Policy, shared: &Shared<'_>) -> BTreeMap<String, FactSpec> {
-        let mut facts = BTreeMap::new();
-        for (name, (fact, _)) in shared {
-            facts.extend(self.fact(fact).map(|fact| ((*name).to_owned(), fact)));
-        }
-        for (name, fact) in written.facts.get().into_iter().flat_map(|Entries(entries)| entries) {
-            let Some((name, at)) = name.placed() else { continue };
-            self.fact_name(name, at);
-            facts.extend(self.fact(fact).map(|fact| (name.clone(), fact)));
-        }
-        facts
-    }
-
-    /// What conditions may name: also facts that are wrong themselves, which is reported once and there.
-    fn fact_types(&self, written: &syntax::Policy, shared: &Shared<'_>) -> BTreeMap<String, FactType> {
-        let own =
-            written.facts.get().into_iter().flat_map(|Entries(entries)| entries).filter_map(|(name, _)| name.get().cloned());
-        own.chain(shared.keys().map(|name| (*name).to_owned())).map(|name| (name, FactType::Number)).collect()
-    }
-
-    pub(super) fn fact(&self, field: &Field<Fact>) -> Option<FactSpec> {
-        let (fact, at) = field.placed()?;
-        let promql = self.promql(&fact.promql, at);
-        let floor = match fact.floor.placed() {
-            None => None,
-            Some((floor, at)) => {
-                let promql = self.promql(&floor.promql, at);
-                if floor.at_least.is_missing() {
-                    self.raise(
-                        Raised::error("missing-key", at, "`at_least` is missing")
-                            .missing_in(at)
-                            .expected("the least value of the floor's query"),
-                    );
-                }
-                Some(Floor { promql: promql?, at_least: *floor.at_least.get()? })
-            }
-        };
-        Some(FactSpec { promql: promql?, floor })
-    }
-
-    pub(super) fn fact_name(&self, name: &str, at: At) {
-        let is_word = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        let is_name = is_word && name.starts_with(|char: char| char.is_ascii_lowercase() || char == '_') && name.len() <= 63;
-        if !is_name || RESERVED.contains(&name) {
-            let raised = Raised::error("bad-name", at, format!("`{name}` cannot be the name of a fact"));
-            self.raise(raised.expected("lowercase letters, digits and `_`, no digit first, and no word that CEL reserves"));
         }
     }
 
@@ -185,28 +167,3 @@ pub(super) fn is_none<T>(field: &Field<Listed<T>>) -> bool {
         Field::Is(Listed(items), _) => items.is_empty(),
     }
 }
-
-/// Words that cannot follow `facts.` in CEL.
-const RESERVED: [&str; 21] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "false",
-    "for",
-    "function",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "namespace",
-    "null",
-    "package",
-    "return",
-    "true",
-    "var",
-    "void",
-    "while",
-];

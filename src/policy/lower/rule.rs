@@ -4,16 +4,46 @@ use std::collections::BTreeMap;
 
 use super::super::diagnostic::Raised;
 use super::super::expr::{Env, Expr};
+use super::super::matcher::Matcher;
 use super::super::source::At;
-use super::super::syntax;
+use super::super::syntax::{self, FixForward, Page};
 use super::super::types::{Condition, Rule, VerdictRule};
 use super::super::yaml::{Field, Listed, Short};
 use super::Lower;
 use super::policy::is_none;
 use crate::model::Mode;
 
-/// The procedures that rules name, with their places.
-type Uses = Vec<(String, At)>;
+/// A procedure that a rule names.
+#[derive(Clone, Debug)]
+pub(super) struct Use {
+    pub(super) name: String,
+    pub(super) at: At,
+    /// The rule's own mode.
+    pub(super) cap: Option<Mode>,
+    /// Whether it is to be carried out at once, whatever the verdict.
+    pub(super) is_first: bool,
+}
+
+/// All of them.
+pub(super) type Uses = Vec<Use>;
+
+/// What a rule or a row of a table says.
+#[derive(Clone, Copy)]
+pub(super) struct Says<'r> {
+    pub(super) rollback: &'r Field<Listed<Field<String>>>,
+    pub(super) page: &'r Field<Short<Page>>,
+    pub(super) fix_forward: &'r Field<Short<FixForward>>,
+    pub(super) mode: &'r Field<Mode>,
+    pub(super) first: &'r Field<String>,
+    pub(super) tell: &'r Field<Listed<Field<String>>>,
+}
+
+impl<'r> Says<'r> {
+    fn of(rule: &'r syntax::Rule) -> Self {
+        let syntax::Rule { rollback, page, fix_forward, mode, first, tell, .. } = rule;
+        Self { rollback, page, fix_forward, mode, first, tell }
+    }
+}
 
 impl Lower<'_> {
     pub(super) fn rules(&self, policy: &syntax::Policy, policy_at: At, mode: Mode, env: &Env) -> (Vec<Rule>, Uses) {
@@ -38,11 +68,16 @@ impl Lower<'_> {
                 let help = "move it up, or give the other one `matchers` or a condition";
                 self.raise(Raised::error("unreachable-rule", at, message).help(help));
             }
-            let lowered = self.rule(rule, at, name, mode, env, &mut uses);
-            if always.is_none() && holds_always(rule) {
-                always = lowered.as_ref().map(|rule| (rule.name.clone(), at));
+            if rule.table.is_missing() {
+                let lowered = self.rule(rule, at, name, mode, env, &mut uses);
+                if always.is_none() && holds_always(rule) {
+                    always = lowered.as_ref().map(|rule| (rule.name.clone(), at));
+                }
+                rules.extend(lowered);
+            } else {
+                let has_end = written.iter().skip(index + 1).filter_map(Field::get).any(holds_always);
+                rules.extend(self.table(rule, at, (name, has_end), mode, env, &mut uses));
             }
-            rules.extend(lowered);
         }
         (rules, uses)
     }
@@ -70,18 +105,47 @@ impl Lower<'_> {
     fn rule(&self, rule: &syntax::Rule, at: At, name: String, policy_mode: Mode, env: &Env, uses: &mut Uses) -> Option<Rule> {
         let matchers = self.matchers(&rule.matchers);
         let condition = self.rule_condition(rule, env);
-        let verdict = self.verdict(rule, at, uses);
-        let tell = self.channels(&rule.tell);
-        if let Some((mode, at)) = rule.mode.placed().filter(|(mode, _)| **mode > policy_mode) {
+        self.outcome(Says::of(rule), at, (name, matchers, condition), policy_mode, uses)
+    }
+
+    /// A rule of what it says and when it holds.
+    pub(super) fn outcome(
+        &self,
+        says: Says<'_>,
+        at: At,
+        (name, matchers, condition): (String, Vec<Matcher>, Option<Condition>),
+        policy_mode: Mode,
+        uses: &mut Uses,
+    ) -> Option<Rule> {
+        let (later, used) = (self.count_later(), uses.len());
+        let verdict = self.verdict(says, at, uses);
+        let tell = self.channels(says.tell);
+        self.later("rule", "first", says.first);
+        if let Some((name, at)) = says.first.placed() {
+            uses.push(Use { name: name.clone(), at, cap: None, is_first: true });
+        }
+        if let Some((mode, at)) = says.mode.placed().filter(|(mode, _)| **mode > policy_mode) {
             let message = format!("mode `{}` has no effect in a policy in mode `{}`", mode.as_str(), policy_mode.as_str());
             self.raise(
                 Raised::warning("mode-without-effect", at, message).help("the strictest mode holds; raise that of the policy"),
             );
         }
-        Some(Rule { name, place: self.place(at), matchers, condition, mode: rule.mode.get().copied(), tell, verdict: verdict? })
+        let mode = says.mode.get().copied();
+        self.cap_later(later, mode);
+        uses.iter_mut().skip(used).for_each(|used| used.cap = mode);
+        Some(Rule {
+            name,
+            place: self.place(at),
+            matchers,
+            condition,
+            mode,
+            first: says.first.get().cloned(),
+            tell,
+            verdict: verdict?,
+        })
     }
 
-    fn rule_condition(&self, rule: &syntax::Rule, env: &Env) -> Option<Condition> {
+    pub(super) fn rule_condition(&self, rule: &syntax::Rule, env: &Env) -> Option<Condition> {
         let places = [("when", rule.when.at()), ("any", rule.any.at()), ("all", rule.all.at())];
         let mut given = places.iter().filter_map(|(key, at)| at.map(|at| (key, at)));
         if let (Some((first, _)), Some((second, at))) = (given.next(), given.next()) {
@@ -103,7 +167,7 @@ impl Lower<'_> {
         Some(self.conditions(list, env))
     }
 
-    fn verdict(&self, rule: &syntax::Rule, at: At, uses: &mut Uses) -> Option<VerdictRule> {
+    fn verdict(&self, rule: Says<'_>, at: At, uses: &mut Uses) -> Option<VerdictRule> {
         const VERDICTS: &str = "one of `rollback`, `page`, `fix_forward`";
         let places = [
             ("rollback", !rule.rollback.is_missing(), rule.rollback.at()),
@@ -125,6 +189,9 @@ impl Lower<'_> {
             return self.levels(items, at, uses);
         }
         if let Some(Short(page)) = rule.page.get() {
+            if let (Some(true), Some(at)) = (page.latch.get(), page.latch.at()) {
+                self.later_at("page", "latch", at);
+            }
             return Some(VerdictRule::Page { to: self.channels(&page.to) });
         }
         rule.fix_forward.get().map(|Short(fix)| VerdictRule::FixForward { to: self.channels(&fix.to) })
@@ -142,7 +209,7 @@ impl Lower<'_> {
                 self.raise(raised.help("a procedure that did not help is not tried again: remove it"));
                 continue;
             }
-            uses.push((name.clone(), at));
+            uses.push(Use { name: name.clone(), at, cap: None, is_first: false });
             levels.push(name.clone());
         }
         Some(VerdictRule::Rollback { levels })
@@ -151,6 +218,9 @@ impl Lower<'_> {
 
 /// Whether nothing reaches the rules below it.
 fn holds_always(rule: &syntax::Rule) -> bool {
+    if !rule.table.is_missing() {
+        return false;
+    }
     let is_true = rule.when.get().is_some_and(|syntax::CelText(text)| text.trim() == "true");
     is_none(&rule.matchers) && (rule.when.is_missing() || is_true) && rule.any.is_missing() && rule.all.is_missing()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::diagnostic::Raised;
 use super::super::duration;
-use super::super::expr::{Env, Expr};
+use super::super::expr::{self, Env, Expr, Kind};
 use super::super::matcher::{self, Matcher};
 use super::super::problem::Problem;
 use super::super::query;
@@ -69,6 +69,18 @@ impl Lower<'_> {
         let CelText(text) = text;
         match Expr::compile(text, env) {
             Ok(expr) => Some(expr),
+            Err(problems) => {
+                problems.into_iter().for_each(|problem| self.problem("bad-condition", at, text, problem));
+                None
+            }
+        }
+    }
+
+    /// An expression that need not be a condition.
+    pub(super) fn value(&self, text: &CelText, at: At, env: &Env) -> Option<Kind> {
+        let CelText(text) = text;
+        match expr::kind_of(text, env) {
+            Ok(kind) => Some(kind),
             Err(problems) => {
                 problems.into_iter().for_each(|problem| self.problem("bad-condition", at, text, problem));
                 None

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::super::yaml::{Field, Short, Shorthand};
+use super::super::yaml::{Field, Listed, Short, Shorthand};
 use super::text::DurationText;
 
 /// What stops a rollback. A brake that is not named is on with its defaults.
@@ -31,6 +31,14 @@ pub(in super::super) struct Brakes {
     pub(in super::super) stale_facts: Field<StaleFactsKeys>,
     /// The notification was cut and the rule draws on the absence of an alert.
     pub(in super::super) truncated: Field<DisableOnly>,
+    /// Targets that did not change show the same alert at the same time: the cause is shared.
+    pub(in super::super) control_group: Field<ControlGroupKeys>,
+    /// Many units want a rollback at once.
+    pub(in super::super) storm: Field<StormKeys>,
+    /// Corruption is suspected, or a migration lies between the releases.
+    pub(in super::super) data_latch: Field<DataLatchKeys>,
+    /// Times in which nothing is rolled back.
+    pub(in super::super) freeze: Field<Short<FreezeKeys>>,
     /// Rollbacks that people marked wrong: the policy asks for approval until somebody arms it again.
     pub(in super::super) trust: Field<TrustKeys>,
 }
@@ -166,4 +174,49 @@ brake! {
 brake! {
     /// A brake without numbers.
     DisableOnly, "brake without numbers" {}
+}
+
+brake! {
+    /// Targets that did not change show the same alert at the same time.
+    ControlGroupKeys, "control_group brake" {
+        /// From so many of them on (2).
+        targets: u32,
+        /// How far their onsets may lie apart (10m).
+        within: DurationText,
+        /// Callers that do not count, as `namespace/name` with `*`.
+        downstream: Listed<Field<String>>,
+    }
+}
+
+brake! {
+    /// Many units want a rollback at once.
+    StormKeys, "storm brake" {
+        /// From so many units on (3).
+        units: u32,
+        /// Within this (15m).
+        within: DurationText,
+        /// Over after so long without another one (30m).
+        quiet: DurationText,
+    }
+}
+
+brake! {
+    /// Corruption is suspected, or a migration lies between the releases.
+    DataLatchKeys, "data_latch brake" {
+        /// Targets that share the data, as `namespace/name` with `*`.
+        data_group: Listed<Field<String>>,
+    }
+}
+
+brake! {
+    /// Times in which nothing is rolled back.
+    FreezeKeys, "freeze brake" {
+        /// Time intervals by name.
+        intervals: Listed<Field<String>>,
+    }
+}
+
+impl Shorthand for FreezeKeys {
+    const NAME: &'static str = "$short:intervals";
+    type Value = Listed<String>;
 }

@@ -1,33 +1,45 @@
-//! What the language knows and this version does not carry out, or never will: refused with the reason, never ignored.
+//! What the language has and this version does not carry out: read and checked like everything else, and named by `check`. And what
+//! stands elsewhere or cannot be set: refused with the reason.
 
 use super::super::yaml::Refused;
 
-/// Keys and values that are known but not carried out yet, by the type that holds them.
-const LATER: &[(&str, &[&str])] = &[
-    ("file", &["verifications", "messages", "time_intervals", "drills"]),
-    (
-        "policy",
-        &["announce", "approval", "evidence", "figures", "follow_ups", "links", "objectives", "review_by", "tail", "unattended"],
-    ),
-    ("rule", &["first", "table"]),
-    ("page", &["latch"]),
-    ("fact", &["annotation", "as", "ask", "at", "default", "http", "label"]),
-    ("target", &["container", "daemonset", "external", "helm", "rollout", "service", "statefulset"]),
-    ("procedure", &["announce", "carries_back", "manual", "on_failure", "unattended"]),
-    ("kind", &["contain", "recover"]),
-    ("approval", &["from", "people"]),
+/// What it means that a key is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Weight {
+    /// People are shown or told less: a warning.
+    Tells,
+    /// More, or something else, would be done than the file says: an error in any mode but shadow.
+    Changes,
+}
+
+/// Keys and values that are not carried out, behind the type that holds them.
+const LATER: &[(&str, Weight, &[&str])] = &[
+    ("file", Weight::Tells, &["drills"]),
+    ("policy", Weight::Tells, &["evidence", "figures", "follow_ups", "objectives"]),
+    ("rule", Weight::Changes, &["first"]),
+    ("page", Weight::Changes, &["latch"]),
+    // Nobody is asked, so that it stays unknown: nothing acts on it.
+    ("fact", Weight::Tells, &["ask"]),
+    ("target", Weight::Changes, &["container", "daemonset", "external", "helm", "rollout", "service", "statefulset"]),
+    ("announcement", Weight::Tells, &["every", "within"]),
+    ("procedure", Weight::Changes, &["carries_back", "on_failure", "unattended"]),
+    ("kind", Weight::Changes, &["contain", "recover"]),
+    ("approval", Weight::Changes, &["from", "people"]),
     (
         "step",
+        Weight::Changes,
         &[
             "config", "docker", "exec", "git", "helm", "http", "image", "isolate", "job", "restart", "scale", "switch",
             "traffic", "wait",
         ],
     ),
-    ("step `undo`", &["through", "to", "when", "workload"]),
-    ("verify", &["announced", "checklist", "endpoints", "fail_if", "hpa", "jobs", "logs", "name", "quiet"]),
-    ("HTTP check", &["every", "path", "port", "service"]),
-    ("expect", &["json"]),
-    ("brakes", &["control_group", "data_latch", "freeze", "storm"]),
+    ("step `undo`", Weight::Changes, &["image", "revision", "through", "workload"]),
+    ("verify", Weight::Changes, &["announced", "endpoints", "fail_if", "hpa", "jobs", "logs", "quiet"]),
+    ("verify", Weight::Tells, &["checklist"]),
+    ("HTTP check", Weight::Changes, &["path", "port", "service"]),
+    ("HTTP check", Weight::Tells, &["every"]),
+    ("expect", Weight::Changes, &["json"]),
+    ("brakes", Weight::Changes, &["control_group", "data_latch", "freeze", "storm"]),
 ];
 
 /// Keys that stand elsewhere or cannot be set: why, and what to do.
@@ -56,28 +68,26 @@ const NEVER: &[(&str, &str, &str, &str)] = &[
         "write a procedure with `steps: [undo]` and this `countdown`, and name it in `rollback`",
     ),
     ("policy", "procedures", "`procedures` stands at the top of a file", "move it beside `policies`"),
+    ("policy", "verifications", "`verifications` stands at the top of a file", "move it beside `policies`"),
+    ("policy", "messages", "`messages` stands at the top of a file", "move it beside `policies`"),
+    ("policy", "time_intervals", "`time_intervals` stands at the top of a file", "move it beside `policies`"),
     ("policy", "rules", "the rules of a policy stand under `decide`", "rename it to `decide`"),
+    ("rule", "then", "a rule says directly what to do", "write `rollback`, `page` or `fix_forward` beside its condition"),
+    ("rule", "if", "the condition of a rule stands under `when`", "rename it to `when`"),
 ];
 
-/// Every key or value that is known and not carried out yet, behind the name of what holds it.
-pub(in super::super) fn not_yet() -> impl Iterator<Item = (&'static str, &'static str)> {
-    LATER.iter().flat_map(|(holder, names)| names.iter().map(|name| (*holder, *name)))
+/// Every key or value that is not carried out, behind the name of what holds it; and whether leaving it out would change what is done.
+pub(in super::super) fn not_yet() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    LATER.iter().flat_map(|(holder, weight, names)| names.iter().map(|name| (*holder, *name, *weight == Weight::Changes)))
 }
 
-/// The code, message and help for a key (or value) that a type knows and refuses.
+/// What it means that this key is not carried out; nothing, where it is.
+pub(in super::super) fn weight(holder: &str, name: &str) -> Option<Weight> {
+    LATER.iter().find(|(at, _, names)| *at == holder && names.contains(&name)).map(|(_, weight, _)| *weight)
+}
+
+/// The code, message and help for a key that a type knows and refuses.
 pub(in super::super) fn refused(holder: &str, name: &str) -> Option<Refused> {
-    if let Some((_, _, why, help)) = NEVER.iter().find(|(at, key, _, _)| *at == holder && *key == name) {
-        return Some(Refused { code: "misplaced-key", message: (*why).to_owned(), help: (*help).to_owned() });
-    }
-    let (_, names) = LATER.iter().find(|(at, _)| *at == holder)?;
-    if !names.contains(&name) {
-        return None;
-    }
-    let (message, help) = match holder {
-        "kind" => (format!("procedures of the kind `{name}` are not carried out yet"), "remove the procedure".to_owned()),
-        "step" => (format!("the step `{name}` is not carried out yet"), "remove the step; `undo` is carried out".to_owned()),
-        "brakes" => (format!("the brake `{name}` is not there yet"), "remove the key".to_owned()),
-        _ => (format!("`{name}` is not carried out yet"), "remove the key".to_owned()),
-    };
-    Some(Refused { code: "not-yet", message, help })
+    let (_, _, why, help) = NEVER.iter().find(|(at, key, _, _)| *at == holder && *key == name)?;
+    Some(Refused { code: "misplaced-key", message: (*why).to_owned(), help: (*help).to_owned() })
 }

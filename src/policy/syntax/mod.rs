@@ -2,22 +2,37 @@
 //! the values mean is for `lower` to say.
 
 mod brakes;
+mod fact;
+mod interval;
 mod later;
+mod people;
+mod policy;
 mod procedure;
+mod rule;
+pub(super) mod step;
 mod text;
+mod verify;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
-use super::yaml::{Entries, Field, Listed, Short, Shorthand};
-use crate::model::{Mode, Paging};
+use super::yaml::{Entries, Field};
 
 pub(super) use brakes::{
     BrakeKeys, Brakes, BudgetKeys, DisableOnly, FitTargetKeys, FlappingKeys, GapKeys, TrustKeys, WithinKeys,
 };
-pub(super) use later::{not_yet, refused};
-pub(super) use procedure::{Availability, HttpCheck, Procedure, Step, Verify};
-pub(super) use text::{CelText, DurationText, MatcherText, PromqlText, TemplateText};
+pub(super) use fact::{Fact, FactAs, HttpFact};
+pub(super) use interval::{TimeInterval, TimeRange, Times};
+pub(super) use later::{Weight, not_yet, refused, weight};
+pub(super) use people::{Announcement, Announcements, Approval, At as Moment, Drill, FollowUp, Message, Objectives};
+pub(super) use policy::{Policy, Target};
+pub(super) use procedure::{Availability, Kind, Procedure};
+pub(super) use rule::{Cell, FixForward, Page, Rule, Table, Then};
+pub(super) use step::{Expected, Step};
+pub(super) use text::{
+    CelText, ClockText, DateText, DurationText, Free, MatcherText, PromqlText, RangeText, ScalarText, TemplateText,
+};
+pub(super) use verify::{Expect, HttpCheck, Stage, Verify};
 
 /// One file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -30,6 +45,14 @@ pub(super) struct File {
     pub(super) procedures: Field<Vec<Field<Procedure>>>,
     /// Facts, for the policies of all files. A policy's own fact of the same name wins.
     pub(super) facts: Field<Entries<Fact>>,
+    /// Verifications by name, for the procedures of all files.
+    pub(super) verifications: Field<Entries<Verify>>,
+    /// Words for announcements, for all files.
+    pub(super) messages: Field<Vec<Field<Message>>>,
+    /// Times by name, for all files; Alertmanager's schema.
+    pub(super) time_intervals: Field<Vec<Field<TimeInterval>>>,
+    /// Exercises.
+    pub(super) drills: Field<Vec<Field<Drill>>>,
     /// What the policies and procedures of this file have unless they say otherwise; in `_defaults.yaml`: of this folder and the folders in it.
     pub(super) defaults: Field<Defaults>,
 }
@@ -52,138 +75,4 @@ fn without_required<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::json_schema(generator);
     schema.remove("required");
     schema
-}
-
-/// Which alerts, which target, which rules, which brakes.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, rename = "policy")]
-#[schemars(deny_unknown_fields)]
-pub(super) struct Policy {
-    /// Unique in the folder; it stands in metrics and reports.
-    #[schemars(required)]
-    pub(super) name: Field<String>,
-    /// The channel that pages without `to` go to.
-    pub(super) owner: Field<String>,
-    /// Which alerts it is about: all of them must hold. Without any, it is about every alert, and must stand last.
-    pub(super) matchers: Field<Listed<Field<MatcherText>>>,
-    /// What it may do at most.
-    pub(super) mode: Field<Mode>,
-    /// Whether `backout` is the pager for these alerts, or the alert's own route pages already.
-    pub(super) paging: Field<Paging>,
-    /// What it may touch, as `namespace/name` with `*`.
-    pub(super) targets: Field<Listed<Field<String>>>,
-    /// How long an alert must have been firing, counted from the first notification, before anything is decided.
-    #[serde(rename = "for")]
-    pub(super) settle: Field<DurationText>,
-    /// How the target of an alert is found.
-    pub(super) target: Field<Target>,
-    /// What conditions may read as `facts.NAME`.
-    pub(super) facts: Field<Entries<Fact>>,
-    /// The rules in order: the first that is true, or unknown, wins. Required, unless a default says it.
-    pub(super) decide: Field<Vec<Field<Rule>>>,
-    /// What stops a rollback, where it differs from the defaults.
-    pub(super) brakes: Field<Brakes>,
-    /// Labels that its pages carry through Alertmanager.
-    pub(super) labels: Field<Entries<String>>,
-}
-
-/// Where the target stands.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, rename = "target")]
-#[schemars(deny_unknown_fields)]
-pub(super) struct NamedTarget {
-    /// The Deployment's name.
-    #[schemars(required)]
-    pub(super) deployment: Field<TemplateText>,
-    /// Its namespace.
-    pub(super) namespace: Field<TemplateText>,
-}
-
-/// `auto`, or a map.
-#[derive(Clone, Debug)]
-pub(super) enum Target {
-    /// From the alert's labels.
-    Auto,
-    /// By name.
-    Named(NamedTarget),
-}
-
-/// A number that Prometheus answers.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, rename = "fact")]
-#[schemars(deny_unknown_fields)]
-pub(super) struct Fact {
-    /// The query. One sample is the fact; none, several, NaN and errors are unknown.
-    #[schemars(required)]
-    pub(super) promql: Field<PromqlText>,
-    /// The least traffic for which the fact means something; below it the fact is unknown.
-    pub(super) floor: Field<Floor>,
-}
-
-/// The least traffic for which a fact means something.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, rename = "floor")]
-#[schemars(deny_unknown_fields)]
-pub(super) struct Floor {
-    /// The query that says how much traffic there is.
-    #[schemars(required)]
-    pub(super) promql: Field<PromqlText>,
-    /// The least value of it.
-    #[schemars(required)]
-    pub(super) at_least: Field<f64>,
-}
-
-/// When, and then what: exactly one of `rollback`, `page`, `fix_forward`.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, rename = "rule")]
-#[schemars(deny_unknown_fields)]
-pub(super) struct Rule {
-    /// Its name in reports; else `rule N`.
-    pub(super) name: Field<String>,
-    /// Hold when one firing alert of the incident satisfies all of them.
-    pub(super) matchers: Field<Listed<Field<MatcherText>>>,
-    /// A condition that must be true.
-    pub(super) when: Field<CelText>,
-    /// Conditions of which one must be true.
-    pub(super) any: Field<Vec<Field<CelText>>>,
-    /// Conditions that must all be true, each reported on its own.
-    pub(super) all: Field<Vec<Field<CelText>>>,
-    /// A stricter mode than the policy's.
-    pub(super) mode: Field<Mode>,
-    /// Channels that are told of the decision besides.
-    pub(super) tell: Field<Listed<Field<String>>>,
-    /// Roll back by these procedures: the next one's turn comes when one does not fit or did not help.
-    pub(super) rollback: Field<Listed<Field<String>>>,
-    /// Page a human.
-    pub(super) page: Field<Short<Page>>,
-    /// Leave it to be fixed forward: open a ticket.
-    pub(super) fix_forward: Field<Short<FixForward>>,
-}
-
-/// A page.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, rename = "page")]
-#[schemars(deny_unknown_fields)]
-pub(super) struct Page {
-    /// Channels by name; without any, the policy's `owner`.
-    pub(super) to: Field<Listed<Field<String>>>,
-}
-
-impl Shorthand for Page {
-    const NAME: &'static str = "$short:to";
-    type Value = Listed<String>;
-}
-
-/// A ticket.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, rename = "fix_forward")]
-#[schemars(deny_unknown_fields)]
-pub(super) struct FixForward {
-    /// Channels by name that take the ticket.
-    pub(super) to: Field<Listed<Field<String>>>,
-}
-
-impl Shorthand for FixForward {
-    const NAME: &'static str = "$short:to";
-    type Value = Listed<String>;
 }

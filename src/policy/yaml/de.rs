@@ -176,8 +176,10 @@ impl<'n> D<'n> {
             return;
         }
         let holder = match name {
-            "approval" | "brakes" | "defaults" | "expect" | "fix_forward" | "target" | "verify" => format!("`{name}`"),
-            "HTTP check" => format!("an {name}"),
+            "approval" | "brakes" | "defaults" | "evidence" | "expect" | "fail_if" | "fix_forward" | "logs" | "objectives"
+            | "range" | "target" | "verify" => format!("`{name}`"),
+            _ if name.starts_with("step `") => format!("the {name}"),
+            _ if name.starts_with(['a', 'e', 'i', 'o', 'u', 'H']) => format!("an {name}"),
             _ => format!("a {name}"),
         };
         let raised = Raised::error("unknown-key", entry.at, format!("{holder} has no key `{key}`"));
@@ -200,13 +202,17 @@ impl<'n> D<'n> {
             (TEXT_OR_OTHER, _) => match (&self.node.content, self.node.text()) {
                 (_, Some(text)) => visitor.visit_str(text).map_err(|error| self.placed(error)),
                 (Content::Map(_), _) => visitor.visit_newtype_struct(self),
+                (Content::List(_), _) => self.deserialize_seq(visitor),
                 _ => visitor.visit_unit().map_err(|error| self.placed(error)),
             },
             ("$list", "maps") if matches!(self.node.content, Content::Map(_)) => {
                 visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() })
             }
             ("$list", _) if is_text => visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() }),
-            ("$list", _) => self.deserialize_seq(visitor),
+            ("$one_or_many", _) if !matches!(self.node.content, Content::List(_)) => {
+                visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() })
+            }
+            ("$list" | "$one_or_many", _) => self.deserialize_seq(visitor),
             ("$short", key) if is_text || matches!(self.node.content, Content::List(_)) => {
                 visitor.visit_newtype_struct(Self { shape: Shape::Under(key), ..self })
             }
@@ -277,6 +283,10 @@ impl<'n> Deserializer<'n> for D<'n> {
 
     fn deserialize_string<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Error> {
         self.deserialize_str(visitor)
+    }
+
+    fn deserialize_bool<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_bool(self.number("`true` or `false`")?)
     }
 
     fn deserialize_u16<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -352,7 +362,7 @@ impl<'n> Deserializer<'n> for D<'n> {
 
     serde::forward_to_deserialize_any! {
         <W: Visitor<'n>>
-        bool i8 i16 i32 i64 i128 u8 u64 u128 f32 char bytes byte_buf option unit unit_struct tuple tuple_struct
+        i8 i16 i32 i64 i128 u8 u64 u128 f32 char bytes byte_buf option unit unit_struct tuple tuple_struct
     }
 }
 

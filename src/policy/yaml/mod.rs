@@ -9,5 +9,5 @@ mod tree;
 
 pub(super) use de::{Context, Refused, from_node};
 pub(super) use field::{Entries, Field};
-pub(super) use shape::{Listed, Named, Short, Shorthand, TEXT_OR_OTHER, Word};
+pub(super) use shape::{Listed, Named, OneOrMany, Short, Shorthand, TEXT_OR_OTHER, Word};
 pub(super) use tree::{Content, Node, read};

@@ -7,6 +7,8 @@ use std::marker::PhantomData;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 
+use super::field::Field;
+
 /// The name under which the deserializer shows text as text, and a map as something to read a type from.
 pub(in super::super) const TEXT_OR_OTHER: &str = "$text_or_other";
 
@@ -56,6 +58,30 @@ impl<T: JsonSchema> JsonSchema for Listed<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<T>();
         json_schema!({"anyOf": [one, {"type": "array", "items": one}]})
+    }
+}
+
+/// A list of maps, or one map in its place.
+#[derive(Clone, Debug)]
+pub(in super::super) struct OneOrMany<T>(pub(in super::super) Vec<Field<T>>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct("$one_or_many", ListVisitor(PhantomData)).map(|Listed(items)| Self(items))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("one or more of {}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Listed::<T>::json_schema(generator)
     }
 }
 

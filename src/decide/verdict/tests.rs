@@ -1,0 +1,408 @@
+//! What the language comes to in a decision: each kind of fact, tables, intervals, steps; and that seeing less never acts more.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::decide::brakes::fixture::{World, hours, minutes, unreachable};
+use crate::decide::observation::Answer;
+use crate::decide::request;
+use crate::model::{AlertOnPeer, Fact, Number, PeerAlertState, PeerView, PlannedStep, ReadFrom, Texts};
+use crate::policy::types::Policies;
+use crate::policy::{SourceFile, load};
+
+fn policies(text: &str) -> Policies {
+    let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
+    load(&files, true).unwrap_or_else(|found| panic!("{text}\n{}", crate::policy::diagnostic::to_text(&found))).policies
+}
+
+/// A policy that may act, with these rules and these keys besides.
+fn acting(rules: &str, besides: &str) -> String {
+    format!("policies: [{{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], decide: [{rules}]{besides}}}]\n")
+}
+
+/// A world in which nothing holds a rollback: the alert fires, with these labels and annotations.
+fn world(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> World {
+    let mut world = World::new();
+    let mut member = world.incident.members.values().next().expect("it has one").clone();
+    member.alert.labels = Texts::of([("alertname", "HighErrors")].into_iter().chain(labels.iter().copied()));
+    member.alert.annotations = Texts::of(annotations.iter().copied());
+    let on_peer = AlertOnPeer {
+        occurrence: member.alert.occurrence(),
+        labels: member.alert.labels.to_map(),
+        state: PeerAlertState::Active,
+    };
+    let peer = PeerView { peer: "am".to_owned(), up: hours(9), alerts: vec![on_peer], watchdog_at: None };
+    world.observation.alerts.peers = vec![Fact::known(peer, world.now, "alertmanager")];
+    world.incident.members = [member].into_iter().collect();
+    world.observation.values.clear();
+    world
+}
+
+fn seen(world: &mut World, name: &str, value: f64) {
+    let number = Number::new(value).expect("finite");
+    let answer = Answer { value: Fact::known(number, world.now, "prometheus"), floor: None };
+    world.observation.values.insert(name.to_owned(), answer);
+}
+
+fn hidden(world: &mut World, name: &str) {
+    let answer = Answer { value: Fact::unknown(unreachable(), world.now, "prometheus"), floor: None };
+    world.observation.values.insert(name.to_owned(), answer);
+}
+
+fn decided(policies: &Policies, world: &World) -> Decision {
+    let ctx = Context { policies, limits: &world.limits, cluster: Some("prod") };
+    decide(&ctx, &world.book, &world.incident, &world.observation, world.now)
+}
+
+fn rule_of(decision: &Decision) -> &str {
+    decision.rules.last().map_or("", |trail| trail.rule.as_str())
+}
+
+#[test]
+fn the_world_of_these_tests_lets_a_rollback_through() {
+    let decision = decided(&policies(&acting("{rollback: undo}", "")), &world(&[], &[]));
+    assert_eq!((decision.outcome, decision.mode), (Outcome::Rollback, Mode::Enforce), "{}", decision.summary);
+}
+
+#[test]
+fn labels_and_annotations_are_facts() {
+    let text = acting(
+        "{when: 'facts.fix > duration(\"1h\") && facts.tier == \"gold\" && facts.risky', rollback: undo}, {fix_forward: {}}",
+        ", facts: {fix: {annotation: time_to_fix, as: duration, default: 2h}, tier: {label: tier}, risky: {label: risky, as: bool}}",
+    );
+    let all = policies(&text);
+    for (labels, annotations, outcome, words) in [
+        (&[("tier", "gold"), ("risky", "true")][..], &[][..], Outcome::Rollback, "says rollback"),
+        (&[("tier", "gold"), ("risky", "true")], &[("time_to_fix", "30m")], Outcome::FixForward, "fix forward"),
+        (&[("tier", "gold"), ("risky", "true")], &[("time_to_fix", "soon")], Outcome::Page, "\"soon\" is not a duration"),
+        (&[("tier", "tin"), ("risky", "true")], &[], Outcome::FixForward, "fix forward"),
+        (&[("tier", "gold")], &[], Outcome::Page, "the alert has no label `risky`"),
+        (&[("risky", "true")], &[], Outcome::Page, "the alert has no label `tier`"),
+        (&[("tier", "gold"), ("risky", "yes")], &[], Outcome::Page, "\"yes\" is not `true` or `false`"),
+    ] {
+        let decision = decided(&all, &world(labels, annotations));
+        assert_eq!(decision.outcome, outcome, "{labels:?} {annotations:?}: {}", decision.summary);
+        assert!(decision.summary.contains(words), "{labels:?} {annotations:?}: {}", decision.summary);
+        assert!(decision.wanted.is_empty(), "nobody is asked for what the alert says");
+    }
+}
+
+#[test]
+fn what_ran_before_is_asked_for_its_own_time() {
+    let text = acting(
+        "{when: 'facts.p95 > 2.0 * facts.before', rollback: undo}, {page: {}}",
+        ", facts: {p95: {promql: p95}, before: {promql: 'p95{w=\"$name\"}', at: before_change}}",
+    );
+    let all = policies(&text);
+    let mut world = world(&[], &[]);
+    assert_eq!(decided(&all, &world).wanted, ["p95", "before"]);
+
+    let policy = all.get("web").expect("it is there");
+    let names = ["before".to_owned(), "p95".to_owned()];
+    let asked = request::facts(policy, &names, &world.incident, &world.book, Some("prod"));
+    let written = world.release("b").live_since;
+    assert_eq!((asked.queries["before"].at, asked.queries["p95"].at), (Some(written), None));
+    assert_eq!(asked.queries["before"].promql, "p95{w=\"web\"}");
+
+    seen(&mut world, "p95", 0.9);
+    let number = Number::new(0.4).expect("finite");
+    let old = Answer { value: Fact::known(number, world.now - minutes(20), "prometheus"), floor: None };
+    world.observation.values.insert("before".to_owned(), old);
+    let decision = decided(&all, &world);
+    assert_eq!(decision.outcome, Outcome::Rollback, "its age says nothing: {}", decision.summary);
+
+    world.forget();
+    assert!(!request::facts(policy, &names, &world.incident, &world.book, None).queries.contains_key("before"));
+    let decision = decided(&all, &world);
+    assert_eq!(decision.outcome, Outcome::Page);
+    assert!(decision.summary.contains("when the change was first written is not known"), "{}", decision.summary);
+}
+
+#[test]
+fn a_json_document_is_a_fact() {
+    let text = acting(
+        "{when: 'facts.users > 100.0', rollback: undo}, {page: {}}",
+        ", facts: {users: {http: {url: 'https://status.example/{{ labels.app }}', pointer: /users}}}",
+    );
+    let all = policies(&text);
+    let mut world = world(&[("app", "a/b")], &[]);
+    let decision = decided(&all, &world);
+    assert_eq!(decision.wanted, ["users"]);
+    let asked = request::facts(all.get("web").expect("there"), &decision.wanted, &world.incident, &world.book, None);
+    assert_eq!(
+        (asked.fetches["users"].url.as_str(), asked.fetches["users"].pointer.as_str()),
+        ("https://status.example/a%2Fb", "/users")
+    );
+
+    let mut answer = |value: Result<&str, Unknown>, ago| {
+        let fact = Fact { value: value.map(str::to_owned), at: world.now - ago, source: "http".to_owned() };
+        world.observation.texts.insert("users".to_owned(), fact);
+        decided(&all, &world)
+    };
+    assert_eq!(answer(Ok("150"), minutes(0)).outcome, Outcome::Rollback);
+    assert_eq!(answer(Ok("15"), minutes(0)).outcome, Outcome::Page);
+    let decision = answer(Ok("many"), minutes(0));
+    assert!(decision.summary.contains("\"many\" is not a number"), "{}", decision.summary);
+    assert_eq!(answer(Err(unreachable()), minutes(0)).reason, Reason::RuleUnknown);
+    assert_eq!(answer(Ok("150"), minutes(5)).brake, Some(Brake::StaleFacts));
+}
+
+#[test]
+fn a_table_decides_row_by_row() {
+    let text = acting(
+        "{name: m, table: {columns: [label severity, facts.users, facts.fix], rows: [
+            [critical, '> 0.99', '> 1h', {rollback: undo}],
+            [critical, '> 0.99', any, {fix_forward: [tracker]}],
+            [any, any, any, {page: [oncall]}]]}}",
+        ", facts: {users: {promql: users}, fix: {annotation: fix, as: duration}}",
+    );
+    let all = policies(&text);
+    for (severity, users, fix, outcome, rule) in [
+        ("critical", Some(1.0), "2h", Outcome::Rollback, "m row 1"),
+        ("critical", Some(1.0), "1h", Outcome::FixForward, "m row 2"),
+        ("critical", Some(0.5), "2h", Outcome::Page, "m row 3"),
+        ("warning", None, "2h", Outcome::Page, "m row 3"),
+        ("critical", None, "2h", Outcome::Page, "m row 1"),
+        // Unknown in the first row: no later one is looked at.
+        ("critical", Some(1.0), "never", Outcome::Page, "m row 1"),
+    ] {
+        let mut world = world(&[("severity", severity)], &[("fix", fix)]);
+        match users {
+            Some(users) => seen(&mut world, "users", users),
+            None => hidden(&mut world, "users"),
+        }
+        let decision = decided(&all, &world);
+        assert_eq!((decision.outcome, rule_of(&decision)), (outcome, rule), "{severity} {users:?} {fix}: {}", decision.summary);
+    }
+}
+
+#[test]
+fn intervals_are_of_the_clock_of_the_decision() {
+    let text = format!(
+        "time_intervals: [{{name: mornings, time_intervals: [{{times: [{{start_time: '10:00', end_time: '11:00'}}], location: Europe/Berlin}}]}}]\n{}",
+        acting("{when: 'in_interval(\"mornings\")', page: {}}, {rollback: undo}", "")
+    );
+    let all = policies(&text);
+    // 09:24 UTC is 10:24 in Berlin in March.
+    let mut world = world(&[], &[]);
+    assert_eq!(decided(&all, &world).outcome, Outcome::Page);
+    world.now = world.now + minutes(36);
+    assert_eq!(rule_of(&decided(&all, &world)), "rule 2");
+}
+
+#[test]
+fn a_step_may_be_left_out_and_what_is_unknown_pages() {
+    let text = |when: &str| {
+        format!(
+            "{}procedures: [{{name: p, steps: [{{undo: {{when: '{when}'}}}}]}}]\n",
+            acting("{rollback: p}", ", facts: {x: {promql: x}}")
+        )
+    };
+    let mut world = world(&[], &[]);
+    let decision = decided(&policies(&text("change.age < duration(\"1h\")")), &world);
+    assert_eq!(decision.outcome, Outcome::Rollback, "{}", decision.summary);
+    let decision = decided(&policies(&text("change.age > duration(\"1h\")")), &world);
+    assert_eq!((decision.outcome, decision.plan.is_none()), (Outcome::Page, true));
+    assert!(decision.summary.contains("no step of `p` is to be done"), "{}", decision.summary);
+    let all = policies(&text("facts.x > 1"));
+    assert_eq!(decided(&all, &world).wanted, ["x"]);
+    hidden(&mut world, "x");
+    let decision = decided(&all, &world);
+    assert_eq!((decision.outcome, decision.reason), (Outcome::Page, Reason::RuleUnknown));
+    assert!(decision.summary.contains("whether the step `undo` of `p` is done cannot be told"), "{}", decision.summary);
+    seen(&mut world, "x", 2.0);
+    assert_eq!(decided(&all, &world).outcome, Outcome::Rollback);
+}
+
+/// Every step of the language, with a way back where one is needed.
+const EVERY_STEP: &str = "
+procedures:
+  - name: everything
+    steps:
+      - scale: {workload: deployment/worker, replicas: 0}
+      - job: {from: cronjob/migrate-down, image: leaving, args: ['--to', '{{ plan.to.version }}'], within: 10m, when: 'true'}
+      - undo
+      - image: {container: app, image: 'web:{{ plan.to.version }}'}
+      - switch: {key: side, to: standby}
+      - traffic: {route: web, to: stable, through: [10, 50, 100], every: 1m}
+      - isolate: {service: web}
+      - restart
+      - config: {configmap: web-config}
+      - helm: {release: web}
+      - http: {post: 'https://flags.example/{{ target.name }}', json: {on: false, of: '{{ plan.from.version }}'}, expect: 2xx}
+      - git: {repo: 'https://git.example/x', path: web.yaml, revert: change}
+      - docker
+      - exec: {program: /bin/true, args: [x]}
+      - wait: {time: 1m}
+      - scale: {workload: deployment/worker, replicas: restore}
+    on_failure: [{scale: {workload: deployment/worker, replicas: restore}}]
+";
+
+#[test]
+fn a_plan_lists_every_step_and_never_acts_by_one_without_hands() {
+    let shadow = "policies: [{name: web, decide: [{rollback: everything}]}]\n";
+    let mut all = policies(&format!("{shadow}{EVERY_STEP}"));
+    let world = world(&[], &[]);
+    let decision = decided(&all, &world);
+    let plan = decision.plan.as_ref().expect("a plan");
+    let names: Vec<&str> = plan.steps.iter().map(PlannedStep::name).collect();
+    assert_eq!(
+        names,
+        [
+            "scale", "job", "undo", "image", "switch", "traffic", "isolate", "restart", "config", "helm", "http", "git",
+            "docker", "exec", "wait", "scale"
+        ]
+    );
+    let key = |step: usize, key: &str| match &plan.steps[step] {
+        PlannedStep::Listed { keys, .. } => keys.get(key).cloned(),
+        PlannedStep::Undo { .. } => None,
+    };
+    assert_eq!(key(1, "args 01").as_deref(), Some("a"), "the tag of the release that is gone to");
+    assert_eq!(key(10, "post").as_deref(), Some("https://flags.example/web"));
+    assert_eq!(key(10, "json").as_deref(), Some(r#"{"of":"b","on":false}"#));
+    assert_eq!((plan.on_failure.len(), plan.is_carried_out()), (1, false));
+    assert_eq!(decision.mode, Mode::Shadow);
+
+    // Whatever was loaded: it can only decide in shadow.
+    all.policies[0].mode = Mode::Enforce;
+    let decision = decided(&all, &world);
+    assert_eq!((decision.outcome, decision.mode), (Outcome::Rollback, Mode::Shadow), "{}", decision.summary);
+    assert_eq!(decision.plan.map(|plan| plan.mode), Some(Mode::Shadow));
+}
+
+#[test]
+fn what_is_not_carried_out_is_refused_above_shadow() {
+    let refused = |text: &str| {
+        let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
+        let found = load(&files, true).expect_err("it is refused");
+        found.into_iter().filter(|found| found.is_error()).map(|found| (found.code, found.message)).collect::<Vec<_>>()
+    };
+    let found = refused(&format!("{}{EVERY_STEP}", acting("{rollback: everything}", "")));
+    for step in [
+        "scale", "job", "image", "switch", "traffic", "isolate", "restart", "config", "helm", "http", "git", "docker", "exec",
+        "wait",
+    ] {
+        let wanted = format!(
+            "the step `{step}` is not carried out yet, and the procedure `everything` in mode `enforce` would act without it"
+        );
+        assert!(found.contains(&("not-carried-out", wanted)), "{step}: {found:?}");
+    }
+    for (rules, word) in [
+        ("{first: stop, rollback: undo}", "`first`"),
+        ("{page: {latch: true}}", "`latch`"),
+        ("{rollback: helm}", "the step `helm` of the built-in `helm`"),
+    ] {
+        let found = refused(&acting(rules, ""));
+        assert!(found.iter().any(|(code, message)| *code == "not-carried-out" && message.contains(word)), "{rules}: {found:?}");
+        // A rule in shadow may say it.
+        let rules = rules.replacen('{', "{mode: shadow, ", 1);
+        policies(&acting(&rules, ""));
+    }
+}
+
+#[test]
+fn a_procedure_in_shadow_may_do_what_nobody_carries_out() {
+    let text = "procedures: [{name: p, mode: shadow, steps: [restart, undo]}]\n";
+    let all = policies(&format!("{}{text}", acting("{rollback: p}", "")));
+    let decision = decided(&all, &world(&[], &[]));
+    assert_eq!((decision.outcome, decision.mode), (Outcome::Rollback, Mode::Shadow));
+}
+
+#[test]
+fn a_proof_pins_how_its_facts_are_read() {
+    let text = format!(
+        "{}procedures: [{{name: p, steps: [undo], verify: [{{name: one, rollout: complete, facts: ['facts.errors < 0.1']}}, {{facts: ['facts.gone && facts.tier == \"gold\"'], hold: 1m}}]}}]\n",
+        acting("{rollback: p}", ", tail: 3m, facts: {errors: {promql: e}, gone: {promql: g, as: bool}, tier: {label: tier}}")
+    );
+    let decision = decided(&policies(&text), &world(&[("tier", "gold")], &[]));
+    let verify = decision.plan.expect("a plan").verify;
+    assert_eq!(verify.stages().map(|stage| stage.facts.len()).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!((verify.name.as_deref(), verify.tail, verify.stage(1).tail), (Some("one"), Some(minutes(3)), Some(minutes(3))));
+    assert!(verify.readings.is_empty(), "a number of Prometheus is read as ever");
+    let readings = &verify.stage(1).readings;
+    assert_eq!(readings.keys().map(String::as_str).collect::<Vec<_>>(), ["gone", "tier"]);
+    assert!(matches!(readings["tier"].from, ReadFrom::Label { .. }));
+    assert_eq!(verify.stage(1).queries.len(), 1);
+    assert_eq!(verify.stage(9), verify.stage(1), "there is no stage behind the last");
+}
+
+/// Conditions over three numbers, a truth and a label.
+fn condition() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        "facts\\.[abc] (<|<=|==|!=|>|>=) [0-2](\\.5)?",
+        "facts\\.[abc] [-+*/] facts\\.[abc] > [0-2]",
+        "(!)?facts\\.t",
+        Just("labels.tier == \"gold\"".to_owned()),
+        Just("change.age < duration(\"1h\")".to_owned()),
+        Just("alerts.exists(x, facts.a > 1 || x.labels.tier == \"gold\")".to_owned()),
+        "facts\\.[abc] in \\[0, 1, facts\\.[abc]\\]",
+    ];
+    leaf.prop_recursive(3, 12, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(left, right)| format!("({left} && {right})")),
+            (inner.clone(), inner.clone()).prop_map(|(left, right)| format!("({left} || {right})")),
+            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+            inner.prop_map(|inner| format!("!({inner})")),
+        ]
+    })
+}
+
+fn a_rule() -> impl Strategy<Value = String> {
+    let verdict =
+        prop_oneof![Just("rollback: undo"), Just("rollback: [conditional, undo]"), Just("page: {}"), Just("fix_forward: {}"),];
+    let when = prop_oneof![
+        condition().prop_map(|when| format!("when: '{when}'")),
+        (condition(), condition()).prop_map(|(a, b)| format!("any: ['{a}', '{b}']")),
+        (condition(), condition()).prop_map(|(a, b)| format!("all: ['{a}', '{b}']")),
+    ];
+    let cell = || prop_oneof![Just("any".to_owned()), "'(<|>=|==|!=) [0-2]'"];
+    let row = (cell(), cell(), prop_oneof![Just("true"), Just("any")]);
+    let table = (row, verdict.clone(), verdict.clone()).prop_map(|((a, b, t), one, two)| {
+        format!("table: {{columns: [facts.a, facts.b, facts.t], rows: [['0', any, any, {{{one}}}], [{a}, {b}, {t}, {{{two}}}], [any, any, any, {{page: {{}}}}]]}}")
+    });
+    prop_oneof![3 => (when, verdict).prop_map(|(when, verdict)| format!("{{{when}, {verdict}}}")), 1 => table.prop_map(|table| format!("{{{table}}}"))]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever sees less may page more, but never rolls back where it would not have.
+    #[test]
+    fn no_unknown_turns_another_verdict_into_a_rollback(
+        rules in prop::collection::vec(a_rule(), 1..5),
+        step in condition(),
+        numbers in prop::array::uniform3(0_u8..3),
+        truth in any::<bool>(),
+        gold in any::<bool>(),
+        hides in prop::collection::vec(0_u8..3, 4),
+    ) {
+        let text = format!(
+            "{}procedures: [{{name: conditional, steps: [{{undo: {{when: '{step}'}}}}]}}]\n",
+            acting(&rules.join(", "), ", facts: {a: {promql: a}, b: {promql: b}, c: {promql: c}, t: {promql: t, as: bool}}")
+        );
+        let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.clone().into_bytes() }];
+        // Rows that never win, conditions that never hold and procedures that nobody names are no policies.
+        let Ok(loaded) = load(&files, true) else { return Ok(()) };
+        let labels = [("tier", if gold { "gold" } else { "tin" })];
+        let mut full = world(&labels, &[]);
+        let values = [("a", numbers[0]), ("b", numbers[1]), ("c", numbers[2]), ("t", u8::from(truth))];
+        for (name, value) in values {
+            seen(&mut full, name, f64::from(value));
+        }
+        let all = decided(&loaded.policies, &full);
+        prop_assert!(all.wanted.is_empty());
+        let mut less = full;
+        for ((name, _), how) in values.into_iter().zip(hides) {
+            match how {
+                1 => hidden(&mut less, name),
+                2 => drop(less.observation.values.remove(name)),
+                _ => {}
+            }
+        }
+        let seen_less = decided(&loaded.policies, &less);
+        prop_assert!(
+            all.outcome == Outcome::Rollback || seen_less.outcome != Outcome::Rollback,
+            "{}\nwith all: {}\nwith less: {}", text, all.summary, seen_less.summary
+        );
+    }
+}
