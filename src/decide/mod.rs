@@ -24,6 +24,7 @@ pub mod memory;
 pub mod observation;
 pub mod operate;
 pub mod pages;
+mod phase;
 mod plan;
 pub mod presence;
 mod proof;

@@ -135,7 +135,9 @@ fn of_policy(policy: &Policy, exercised: &Exercised, judged: &mut Judged) {
     }
     let rolls_back = policy.decide.iter().any(|rule| matches!(rule.verdict, VerdictRule::Rollback { .. }));
     let place = format!("{}:{}", policy.place.file, policy.place.line);
-    for brake in Brake::ALL.iter().filter(|brake| rolls_back && policy.brakes.disabled(**brake).is_none()) {
+    // Trust never holds: it makes the policy ask.
+    let can_hold = |brake: &&Brake| **brake != Brake::Trust && policy.brakes.disabled(**brake).is_none();
+    for brake in Brake::ALL.iter().filter(|brake| rolls_back && can_hold(brake)) {
         let held = exercised.held.contains(brake);
         judged.brakes.add(held);
         if !held {
