@@ -12,7 +12,16 @@ if [ -z "${IN_NAMESPACE:-}" ]; then
     IN_NAMESPACE=1 exec unshare --mount --propagation private "$0" "$program"
 fi
 root=$(mktemp -d)
-trap 'umount --recursive "$root" 2>/dev/null; rmdir "$root"' EXIT
+# What it logged is told where something went wrong, and goes with the root.
+end() {
+    code=$?
+    [ "$code" = 0 ] || cat "$root/data/log" >&2 || true
+    kill "${pid:-}" 2>/dev/null || true
+    umount --recursive "$root" 2>/dev/null || true
+    rmdir "$root"
+    exit "$code"
+}
+trap end EXIT
 mount -t tmpfs -o mode=0755 tmpfs "$root"
 mkdir -p "$root/data" "$root/etc/backout/rules"
 cp "$program" "$root/backout"

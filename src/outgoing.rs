@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, Identity, Method, Proxy, Response};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Method, Proxy, Response};
 use url::Url;
 
 /// Where somebody answers, and how we show who we are. Secrets come from files only, read again for each request.
@@ -382,6 +382,34 @@ pub async fn secret(path: &Path) -> Result<String, Unanswered> {
 }
 
 fn build(ca_file: Option<&Path>, proxy: Option<&str>, certificate: Option<&Path>) -> Result<Client, EndpointError> {
+    let refused = |error: reqwest::Error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        EndpointError::Client(format!("{error}{cause}"))
+    };
+    let builder = prepare(proxy, certificate)?;
+    if let Some(path) = ca_file {
+        let failed = |why: String| EndpointError::Certificates { path: path.to_owned(), why };
+        let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(failed("there is no certificate in it".to_owned()));
+        }
+        return builder.tls_certs_only(certificates).build().map_err(refused);
+    }
+    match builder.build() {
+        Ok(client) => Ok(client),
+        // A machine that knows no authorities, like an empty root with this program alone in it: those that browsers trust.
+        Err(error) => {
+            tracing::debug!(%error, "the machine's certificate authorities cannot be used; the built-in public ones are");
+            let public: Result<Vec<Certificate>, _> =
+                webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Certificate::from_der(der)).collect();
+            prepare(proxy, certificate)?.tls_certs_only(public.map_err(refused)?).build().map_err(refused)
+        }
+    }
+}
+
+/// All but whom it trusts.
+fn prepare(proxy: Option<&str>, certificate: Option<&Path>) -> Result<ClientBuilder, EndpointError> {
     let mut builder = Client::builder()
         .user_agent(concat!("backout/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -390,15 +418,6 @@ fn build(ca_file: Option<&Path>, proxy: Option<&str>, certificate: Option<&Path>
         .pool_idle_timeout(Duration::from_secs(30))
         .pool_max_idle_per_host(4)
         .no_proxy();
-    if let Some(path) = ca_file {
-        let failed = |why: String| EndpointError::Certificates { path: path.to_owned(), why };
-        let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(failed("there is no certificate in it".to_owned()));
-        }
-        builder = builder.tls_certs_only(certificates);
-    }
     if let Some(path) = certificate {
         let failed = |why: String| EndpointError::Certificates { path: path.to_owned(), why };
         let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
@@ -410,7 +429,7 @@ fn build(ca_file: Option<&Path>, proxy: Option<&str>, certificate: Option<&Path>
         let proxy = Proxy::all(address(proxy)?).map_err(|error| EndpointError::Client(error.to_string()))?;
         builder = builder.proxy(proxy);
     }
-    builder.build().map_err(|error| EndpointError::Client(error.to_string()))
+    Ok(builder)
 }
 
 #[cfg(test)]
