@@ -127,7 +127,12 @@ impl Alertmanager {
 
     pub(super) fn next_event(&self) -> Option<Time> {
         let news = |held: &&Held| held.said != Some(held.alert.status);
-        self.held.values().filter(news).map(|held| held.flush_at).min()
+        // What is suppressed waits until it is not any more: nobody looks before.
+        let is_open = self.silences.is_empty() && self.inhibitions.is_empty();
+        let active = |held: &&Held| is_open || self.state(&held.alert) == PeerAlertState::Active;
+        let alive = self.peers.iter().any(|peer| !peer.down);
+        let flushed = self.held.values().filter(news).filter(|held| alive && active(held)).map(|held| held.flush_at);
+        flushed.chain(self.silences.iter().filter_map(|silence| silence.until)).min()
     }
 
     /// The notifications that are due. None while a peer is down that would send them, and none for what is suppressed.
@@ -142,8 +147,11 @@ impl Alertmanager {
             if held.said == Some(held.alert.status) || held.flush_at > now {
                 continue;
             }
+            if states.get(print) != Some(&PeerAlertState::Active) {
+                continue;
+            }
             held.flush_at = now + interval.max(Duration::from_secs(1));
-            if !alive || states.get(print) != Some(&PeerAlertState::Active) {
+            if !alive {
                 continue;
             }
             let never_said = held.said.is_none() && held.alert.status == AlertStatus::Resolved;
