@@ -11,6 +11,7 @@ mod server;
 mod start;
 mod table;
 mod webhook;
+mod worlds;
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,7 @@ benches/run NAME [--quick] [--webhook PROGRAM] [--uvicorn PROGRAM]
   matching   what finding the policies of an alert costs, for 100 and for 10,000
   memory     idle, 100,000 firing alerts, 256 connections with 1.27 MB each
   start      until the first 200: an empty journal, and a million records
+  worlds     thirty days of virtual time in a test of policies
   all        all of them
 ";
 
@@ -73,12 +75,15 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let all = name == "all";
     let is = |row: &str| all || name == row;
-    let known = ["webhook", "repeat", "slowdisk", "peers", "overload", "matching", "memory", "start"];
+    let known = ["webhook", "repeat", "slowdisk", "peers", "overload", "matching", "memory", "start", "worlds"];
     if !all && !known.contains(&name.as_str()) {
         return table::say(USAGE);
     }
     if is("matching") {
         matching::run(&options);
+    }
+    if is("worlds") {
+        worlds::run(&options);
     }
     runtime.block_on(async {
         if is("webhook") {

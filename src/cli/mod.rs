@@ -88,7 +88,9 @@ pub enum Command {
   backout test rules/                     every *_test.yaml in there
   backout test rules/shop_test.yaml --run 'bad release' --diff
   backout test rules/ --coverage          with what no test exercises
-  backout test rules/ --junit report.xml  for pipelines"#)]
+  backout test rules/ --junit report.xml  for pipelines
+  backout test rules/ --compare main      what is decided differently than there
+  backout test rules/ --bound             does any sequence of alerts break a budget?"#)]
     Test(Box<test::TestArgs>),
     /// Explain what would happen to an alert now, and why: nothing is written, nobody is told
     #[command(after_help = r#"Examples:

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::model::{
     Alert, AlertOnPeer, AlertStatus, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState, PeerView, Texts,
@@ -127,7 +127,12 @@ impl Alertmanager {
 
     pub(super) fn next_event(&self) -> Option<Time> {
         let news = |held: &&Held| held.said != Some(held.alert.status);
-        self.held.values().filter(news).map(|held| held.flush_at).min()
+        // What is suppressed waits until it is not any more: nobody looks before.
+        let is_open = self.silences.is_empty() && self.inhibitions.is_empty();
+        let active = |held: &&Held| is_open || self.state(&held.alert) == PeerAlertState::Active;
+        let alive = self.peers.iter().any(|peer| !peer.down);
+        let flushed = self.held.values().filter(news).filter(|held| alive && active(held)).map(|held| held.flush_at);
+        flushed.chain(self.silences.iter().filter_map(|silence| silence.until)).min()
     }
 
     /// The notifications that are due. None while a peer is down that would send them, and none for what is suppressed.
@@ -142,8 +147,11 @@ impl Alertmanager {
             if held.said == Some(held.alert.status) || held.flush_at > now {
                 continue;
             }
+            if states.get(print) != Some(&PeerAlertState::Active) {
+                continue;
+            }
             held.flush_at = now + interval.max(Duration::from_secs(1));
-            if !alive || states.get(print) != Some(&PeerAlertState::Active) {
+            if !alive {
                 continue;
             }
             let never_said = held.said.is_none() && held.alert.status == AlertStatus::Resolved;
@@ -203,23 +211,60 @@ impl Alertmanager {
 
 /// A webhook body as Alertmanager sends it.
 pub(super) fn body(alerts: &[Alert], truncated: u64) -> Vec<u8> {
-    let status = |alert: &Alert| if alert.status == AlertStatus::Firing { "firing" } else { "resolved" };
-    let all = if alerts.iter().any(|alert| alert.status == AlertStatus::Firing) { "firing" } else { "resolved" };
-    let list: Vec<Value> = alerts
-        .iter()
-        .map(|alert| {
-            json!({
-                "status": status(alert), "labels": alert.labels, "annotations": alert.annotations,
-                "startsAt": alert.starts_at.to_string(),
-                "endsAt": alert.ends_at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string()),
-                "generatorURL": alert.generator_url, "fingerprint": alert.fingerprint.to_string(),
-            })
-        })
-        .collect();
-    let body = json!({
-        "version": "4", "groupKey": "{}:{}", "truncatedAlerts": truncated, "status": all, "receiver": "backout",
-        "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "http://alertmanager.example:9093",
-        "alerts": list,
+    let status = |firing: bool| if firing { "firing" } else { "resolved" };
+    let fires = |alert: &Alert| alert.status == AlertStatus::Firing;
+    let list = alerts.iter().map(|alert| AlertInBody {
+        status: status(fires(alert)),
+        labels: &alert.labels,
+        annotations: &alert.annotations,
+        starts_at: alert.starts_at.to_string(),
+        ends_at: alert.ends_at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |at| at.to_string()),
+        generator_url: &alert.generator_url,
+        fingerprint: alert.fingerprint.to_string(),
     });
-    body.to_string().into_bytes()
+    let nothing = Labels::new();
+    let body = Body {
+        version: "4",
+        group_key: "{}:{}",
+        truncated_alerts: truncated,
+        status: status(alerts.iter().any(fires)),
+        receiver: "backout",
+        group_labels: &nothing,
+        common_labels: &nothing,
+        common_annotations: &nothing,
+        external_url: "http://alertmanager.example:9093",
+        alerts: list.collect(),
+    };
+    // Texts and numbers only: that is always JSON.
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+/// Not built as a tree first: a month has many of them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    version: &'a str,
+    group_key: &'a str,
+    truncated_alerts: u64,
+    status: &'a str,
+    receiver: &'a str,
+    group_labels: &'a Labels,
+    common_labels: &'a Labels,
+    common_annotations: &'a Labels,
+    #[serde(rename = "externalURL")]
+    external_url: &'a str,
+    alerts: Vec<AlertInBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AlertInBody<'a> {
+    status: &'a str,
+    labels: &'a Texts,
+    annotations: &'a Texts,
+    starts_at: String,
+    ends_at: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: &'a str,
+    fingerprint: String,
 }

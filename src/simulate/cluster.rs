@@ -1,5 +1,6 @@
 //! The cluster: Deployments under their controller, and its answers as the reading and the writing hand give them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -53,6 +54,9 @@ pub(super) struct Cluster {
     listed: bool,
     heard_at: Option<Time>,
     uids: u64,
+    /// What reading a target answers, and when something happens next by itself, since the last change.
+    read: BTreeMap<TargetRef, Box<Workload>>,
+    next: Cell<Option<Option<Time>>>,
     /// Writes, for the transcript.
     pub(super) log: Vec<String>,
 }
@@ -66,14 +70,26 @@ impl Cluster {
 
     /// When something happens next by itself.
     pub(super) fn next_event(&self) -> Option<Time> {
+        if let Some(known) = self.next.get() {
+            return known;
+        }
         let late = self.late.iter().map(|(at, ..)| *at);
-        self.deployments.values().filter_map(Deployment::next_event).chain(late).min()
+        let next = self.deployments.values().filter_map(Deployment::next_event).chain(late).min();
+        self.next.set(Some(next));
+        next
+    }
+
+    /// Something changed: what was read is not so any more.
+    pub(super) fn forget(&mut self) {
+        self.read.clear();
+        self.next.set(None);
     }
 
     /// Does what is due at this time, and says what the watch sees.
     pub(super) fn run(&mut self, now: Time) -> Vec<WatchEvent> {
         let (due, later) = std::mem::take(&mut self.late).into_iter().partition(|(at, ..)| *at <= now);
         self.late = later;
+        let mut moved = !due.is_empty() || !self.listed;
         for (_, plan, guard) in due {
             let written = self.write(&plan, &guard, now);
             self.log.push(format!("a late write arrives: {written:?}"));
@@ -81,13 +97,16 @@ impl Cluster {
         for deployment in self.deployments.values_mut() {
             if deployment.next_event().is_some_and(|at| at <= now) {
                 deployment.run(&self.images, now);
+                moved = true;
             }
         }
-        self.watched(now)
+        // Where nothing moved the watch sees nothing, and need not look.
+        if moved { self.watched(now) } else { Vec::new() }
     }
 
     /// What the watch sees now.
     pub(super) fn watched(&mut self, now: Time) -> Vec<WatchEvent> {
+        self.forget();
         if self.down_since.is_some() || self.watch_cut.is_some() {
             return Vec::new();
         }
@@ -140,12 +159,13 @@ impl Cluster {
 
     /// All controllers look again, because pods can be created again or not any more.
     pub(super) fn wake(&mut self, now: Time) {
+        self.forget();
         for deployment in self.deployments.values_mut() {
             deployment.wake(now);
         }
     }
 
-    pub(super) fn resolve(&self, lookup: &Lookup, now: Time) -> Resolution {
+    pub(super) fn resolve(&mut self, lookup: &Lookup, now: Time) -> Resolution {
         match lookup {
             Lookup::Workload(at) => self.read(at, None, now),
             Lookup::Pod { namespace, pod } => {
@@ -164,11 +184,11 @@ impl Cluster {
         }
     }
 
-    pub(super) fn observe(&self, target: &TargetId, now: Time) -> Resolution {
+    pub(super) fn observe(&mut self, target: &TargetId, now: Time) -> Resolution {
         self.read(&target.at, Some(&target.uid), now)
     }
 
-    fn read(&self, at: &TargetRef, uid: Option<&str>, now: Time) -> Resolution {
+    fn read(&mut self, at: &TargetRef, uid: Option<&str>, now: Time) -> Resolution {
         if self.down_since.is_some() {
             return Resolution::Unknown { why: silent() };
         }
@@ -184,7 +204,14 @@ impl Cluster {
                     uid.unwrap_or_default()
                 ),
             },
-            Some(found) => Resolution::Found { workload: Box::new(self.workload(found, now)) },
+            Some(found) => {
+                if let Some(workload) = self.read.get(at) {
+                    return Resolution::Found { workload: workload.clone() };
+                }
+                let workload = Box::new(self.workload(found, now));
+                self.read.insert(at.clone(), workload.clone());
+                Resolution::Found { workload }
+            }
         }
     }
 
@@ -213,7 +240,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn rollout(&self, target: &TargetId, release: &Digest, now: Time) -> RolloutStatus {
+    pub(super) fn rollout(&mut self, target: &TargetId, release: &Digest, now: Time) -> RolloutStatus {
         let workload = match self.observe(target, now) {
             Resolution::Found { workload } => workload,
             Resolution::Unresolved { .. } => return RolloutStatus::Gone,

@@ -126,6 +126,7 @@ pub enum Event {
     RefusePods(Option<String>),
     Fire { labels: Labels, onset: Option<Duration>, tail: Option<Duration> },
     Firing(Box<Firing>),
+    End(Labels),
     Resolve(String),
     Lose(String),
     Post { labels: Labels, status: AlertStatus, ago: Duration, truncated: u64 },
@@ -239,6 +240,7 @@ impl Event {
                 let until = span.map(|span| world.now() + span);
                 world.silence(matchers.clone(), by, until);
             }
+            Self::End(labels) => world.end_alert(labels),
             Self::Firing(firing) => world.add_firing((**firing).clone()),
             Self::EndSilences => world.end_silences(),
             Self::Inhibit(source, target) => world.inhibit(source.clone(), target.clone()),

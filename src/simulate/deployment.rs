@@ -84,6 +84,8 @@ pub(super) struct Deployment {
     /// How long a pod takes to become ready.
     pub(super) ready_after: Duration,
     pub(super) template: Value,
+    /// Of the template.
+    digest: Digest,
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) labels: BTreeMap<String, String>,
     entries: BTreeMap<(String, bool), Entry>,
@@ -108,6 +110,7 @@ impl Deployment {
             recreate: false,
             history_limit: 10,
             ready_after: Duration::from_secs(10),
+            digest: template::digest(&template),
             template,
             annotations: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -125,7 +128,7 @@ impl Deployment {
 
     /// The release in its template.
     pub(super) fn release(&self) -> Digest {
-        template::digest(&self.template)
+        self.digest.clone()
     }
 
     /// Somebody puts another template there. An equal one changes nothing, as on the real server.
@@ -133,6 +136,7 @@ impl Deployment {
         if template == self.template {
             return false;
         }
+        self.digest = template::digest(&template);
         self.template = template;
         self.changed(manager, false, Field::Template, now);
         true
@@ -290,7 +294,7 @@ impl Deployment {
         self.sets.push(ReplicaSet {
             uid: format!("{}-{name}-{next}", self.uid),
             name,
-            digest: template::digest(&self.template),
+            digest: self.digest.clone(),
             template: self.template.clone(),
             revision: next,
             created_at: second(now),

@@ -265,6 +265,7 @@ impl World {
     /// Somebody pauses us in a namespace, by its annotation.
     pub fn pause_namespace(&mut self, namespace: &str, reason: &str) {
         self.cluster.paused_namespaces.insert(namespace.to_owned(), reason.to_owned());
+        self.cluster.forget();
         self.log(format!("namespace {namespace} annotated: {reason}"));
     }
 
@@ -308,6 +309,13 @@ impl World {
             self.alertmanager.end(&alert.labels, self.now);
             self.log(format!("alert {} is over", name(&alert.labels)));
         }
+    }
+
+    /// The alert with these labels is over.
+    pub fn end_alert(&mut self, labels: &Labels) {
+        let labels = Texts::from(labels);
+        self.alertmanager.end(&labels, self.now);
+        self.log(format!("alert {} is over", name(&labels)));
     }
 
     /// The peers forget an alert; nobody says that it is over.

@@ -142,7 +142,7 @@ fn releases(deployment: &Deployment, zero: Time, driver: &mut Driver) {
     }
 }
 
-fn firing(alert: &Alert, zero: Time, around: &Surroundings) -> Firing {
+pub(super) fn firing(alert: &Alert, zero: Time, around: &Surroundings) -> Firing {
     let alertname = alert.labels.get("alertname").map(String::as_str).unwrap_or_default();
     let rule = around.rules.of(alertname);
     let by_rule = rule.map_or((Duration::ZERO, Some(2 * around.interval)), |rule| rule);

@@ -28,8 +28,10 @@ pub struct Loaded {
     pub policies: Arc<Policies>,
     /// What its worlds have beside what their tests say.
     pub surroundings: Surroundings,
-    /// The policy files, so that they can be looked for elsewhere.
-    pub sources: Vec<SourceFile>,
+    /// The policy files and folders, as the file names them.
+    pub named: Vec<String>,
+    /// Prometheus' rule files, as the file names them.
+    pub rules_named: Vec<String>,
     /// What is worth a look all the same.
     pub warnings: Vec<Diagnostic>,
 }
@@ -118,7 +120,15 @@ pub fn load(path: &Path) -> Result<Loaded, Unusable> {
     }
     let surroundings =
         Surroundings { interval: file.evaluation_interval, rules: Arc::new(alert_rules), channels: channels(&policies.policies) };
-    Ok(Loaded { path: shown, file, policies: Arc::new(policies.policies), surroundings, sources, warnings: policies.warnings })
+    Ok(Loaded {
+        path: shown,
+        file,
+        policies: Arc::new(policies.policies),
+        surroundings,
+        named: named.into_iter().map(|name| name.text).collect(),
+        rules_named: rules.into_iter().map(|name| name.text).collect(),
+        warnings: policies.warnings,
+    })
 }
 
 /// The channels that the policies name, each once, behind the one that takes what is addressed to nobody.
@@ -178,7 +188,7 @@ fn policy_files(path: &Path) -> Result<Vec<(String, Vec<u8>)>, String> {
 }
 
 /// A path as people read it: without `.` and without going down and up again.
-fn plain(path: &Path) -> String {
+pub(super) fn plain(path: &Path) -> String {
     let mut parts: Vec<Component<'_>> = Vec::new();
     for part in path.components() {
         match (part, parts.last()) {
@@ -188,4 +198,10 @@ fn plain(path: &Path) -> String {
         }
     }
     parts.into_iter().collect::<PathBuf>().to_string_lossy().into_owned()
+}
+
+/// Whether a file of that name holds policies, as `rules_dir` sees it.
+pub(super) fn is_policy(name: &str) -> bool {
+    let ends = |endings: [&str; 2]| endings.into_iter().any(|ending| name.ends_with(ending));
+    !name.starts_with('.') && ends([".yaml", ".yml"]) && !ends(["_test.yaml", "_test.yml"])
 }

@@ -1,6 +1,8 @@
 //! `backout test` as people run it: test files that hold, that fail, and that are wrong, each with what is printed in a file beside it.
 //! `BACKOUT_BLESS=1` writes those anew; read what changed.
 
+mod search;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

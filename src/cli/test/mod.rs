@@ -1,5 +1,7 @@
 //! `backout test`: do the policies decide as is expected? Test files are worlds in which the service's own engine lives.
 
+mod bound;
+mod compare;
 mod junit;
 mod show;
 
@@ -31,6 +33,13 @@ pub struct TestArgs {
     /// Write a JUnit report, too
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Instead, look for a sequence of at most so many alerts, releases and changes of health that breaks a budget
+    #[arg(long, value_name = "MOVES", num_args = 0..=1, require_equals = true, default_missing_value = "5",
+          value_parser = clap::value_parser!(u8).range(1..=12), conflicts_with_all = ["coverage", "diff", "junit", "compare", "run"])]
+    pub bound: Option<u8>,
+    /// Say, too, which worlds were decided about differently by the policies of this git revision
+    #[arg(long, value_name = "REV", conflicts_with = "junit")]
+    pub compare: Option<String>,
 }
 
 /// A test file and how its tests went, or why it cannot be run.
@@ -72,6 +81,9 @@ impl Suite {
 pub(super) fn run(args: &TestArgs, output: Output) -> Result<Exit, Failure> {
     let files = files(args)?;
     let name = pattern(args)?;
+    if let Some(moves) = args.bound {
+        return bound::run(&files, usize::from(moves), output);
+    }
     let mut coverage = Coverage::default();
     let mut suites = Vec::new();
     for path in files {
@@ -83,7 +95,7 @@ pub(super) fn run(args: &TestArgs, output: Output) -> Result<Exit, Failure> {
                 Went::Ran(Box::new(loaded), reports)
             }
             Err(Unusable::Wrong(diagnostics)) => Went::Wrong(diagnostics),
-            Err(Unusable::Unreadable(why)) => return Err(Failure::usage(why)),
+            Err(why @ Unusable::Unreadable(_)) => return Err(unusable(why)),
         };
         suites.push(Suite { path: shown, went });
     }
@@ -101,8 +113,23 @@ pub(super) fn run(args: &TestArgs, output: Output) -> Result<Exit, Failure> {
     if let Some(path) = &args.junit {
         junit::write(path, &suites)?;
     }
-    show::print(&suites, judged.as_ref(), args.diff, output)?;
+    let compared = match &args.compare {
+        Some(revision) => Some(compare::all(&suites, revision, |test| matches(name.as_ref(), test))?),
+        None => None,
+    };
+    show::print(&suites, judged.as_ref(), compared.as_ref(), args.diff, output)?;
     Ok(if suites.iter().all(Suite::passed) { Exit::Done } else { Exit::Negative })
+}
+
+/// Why a file cannot be run, as a failure of the whole command.
+fn unusable(why: Unusable) -> Failure {
+    match why {
+        Unusable::Unreadable(why) => Failure::usage(why),
+        Unusable::Wrong(diagnostics) => {
+            let text = crate::policy::diagnostic::to_text(&diagnostics);
+            Failure::new(Exit::Negative, format!("a file has mistakes\n{}", text.trim_end()))
+        }
+    }
 }
 
 fn files(args: &TestArgs) -> Result<Vec<PathBuf>, Failure> {

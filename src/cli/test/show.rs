@@ -4,14 +4,23 @@ use serde_json::{Value, json};
 
 use super::super::exit::Failure;
 use super::super::output::{Output, Style, Text};
+use super::compare::Compared;
 use super::{Suite, Went};
 use crate::policy::diagnostic::to_text;
 use crate::worlds::{Judged, Line, Report, Share};
 
 /// Prints all of it.
-pub(super) fn print(suites: &[Suite], judged: Option<&Judged>, diff: bool, output: Output) -> Result<(), Failure> {
+pub(super) fn print(
+    suites: &[Suite],
+    judged: Option<&Judged>,
+    compared: Option<&Compared>,
+    diff: bool,
+    output: Output,
+) -> Result<(), Failure> {
     if output.is_json() {
-        return output.print_json(&as_json(suites, judged));
+        let mut all = as_json(suites, judged);
+        all["compared"] = compared.map_or(Value::Null, Compared::as_json);
+        return output.print_json(&all);
     }
     let mut text = output.text();
     for suite in suites {
@@ -33,6 +42,9 @@ pub(super) fn print(suites: &[Suite], judged: Option<&Judged>, diff: bool, outpu
     }
     if let Some(judged) = judged {
         coverage(judged, &mut text);
+    }
+    if let Some(compared) = compared {
+        compared.write(&mut text);
     }
     summary(suites, &mut text);
     output.print(&text)
