@@ -66,3 +66,5 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "service")]
 pub mod traces;
+#[cfg(feature = "service")]
+pub mod worlds;

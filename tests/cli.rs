@@ -461,6 +461,27 @@ async fn schemas_are_for_editors() {
     }
 }
 
+#[tokio::test]
+async fn the_schema_of_the_settings_knows_every_kind_of_channel() {
+    let printed = backout(&["schema", "settings"]).await;
+    let schema: Value = serde_json::from_slice(&printed.stdout).expect("json");
+    let channel = &schema["$defs"]["ChannelSettings"];
+    assert_eq!((&channel["additionalProperties"], &channel["required"]), (&Value::Bool(false), &serde_json::json!(["name"])));
+    for (kind, definition, needed) in [
+        ("alertmanager", "AlertmanagerChannel", &["urls"][..]),
+        ("webhook", "WebhookChannel", &["url"]),
+        ("pagerduty", "PagerDutyChannel", &["routing_key_file"]),
+        ("slack", "SlackChannel", &[]),
+        ("github", "GithubChannel", &["repository", "token_file"]),
+        ("gitlab", "GitlabChannel", &["project", "token_file"]),
+    ] {
+        assert!(channel["properties"][kind].to_string().contains(definition), "{kind}: {channel:#}");
+        let needs: Vec<&str> =
+            schema["$defs"][definition]["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        assert_eq!(needs, needed, "{kind}");
+    }
+}
+
 const SHADOW: &str =
     "policies:\n  - name: shop\n    owner: oncall\n    matchers: ['namespace = \"shop\"']\n    decide: [{rollback: undo}]\n";
 

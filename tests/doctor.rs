@@ -244,3 +244,43 @@ async fn settings_that_cannot_be_used_are_findings() {
     found.has("settings", "settings", "problem", "`retention.age`");
     found.has("settings", "settings", "problem", "`tokens.ingest`");
 }
+
+/// What GitHub answers to a token that it does not know.
+async fn refuses_tokens() -> String {
+    use axum::http::StatusCode;
+    let refused = || async { (StatusCode::UNAUTHORIZED, axum::Json(json!({ "message": "Bad credentials" }))) };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(refused)).await });
+    url
+}
+
+#[tokio::test]
+async fn channels_that_cannot_be_used_are_findings_and_the_others_are_not() {
+    let alertmanager =
+        Alertmanager::start(Release::New, &route_to_webhook("http://127.0.0.1:9", Duration::from_secs(1)), &[]).await;
+    let gone = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        listener.local_addr().expect("an address")
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("token");
+    fs::write(&secret, "a-secret-of-ours").expect("written");
+    let settings = json!({ "channels": [
+        { "name": "pager", "alertmanager": { "urls": [alertmanager.url()] } },
+        { "name": "dead", "alertmanager": { "urls": [alertmanager.url(), format!("http://{gone}")] } },
+        { "name": "tracker", "github": { "repository": "shop/web", "token_file": "token", "api_url": refuses_tokens().await } },
+        { "name": "hook", "webhook": { "url": format!("http://{gone}") } },
+    ] });
+    let config = folder.path().join("backout.yaml");
+    fs::write(&config, settings.to_string()).expect("written");
+    fs::write(folder.path().join("shop.yaml"), "policies: [{name: all, decide: [{name: all, page: {}}]}]").expect("written");
+    let found = doctor(&["--config", text(&config), "--rules", text(folder.path())]).await;
+    found.has("channels", "channel", "ok", "`pager`: 1 peers answer");
+    found.has("channels", "channel", "problem", "`dead` cannot be used");
+    found.has("channels", "channel", "problem", "`tracker` cannot be used");
+    found.has("channels", "channel", "problem", "401");
+    found.has("channels", "channel", "ok", "`hook` was not asked");
+    assert_eq!(found.code, Some(1));
+    assert!(!found.json.to_string().contains("a-secret-of-ours"));
+}

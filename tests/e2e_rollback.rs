@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Release, Stage, holds, image_of, rules, with_namespace};
+use support::{Backout, Release, Stage, holds, image_of, rules, with_namespace};
 
 /// Every metric that is promised, with its labels.
 const METRICS: &[&str] = &[
@@ -72,9 +72,24 @@ async fn a_bad_release_goes_back_and_is_verified() {
             let metrics = stage.backout.metrics().await;
             let missing: Vec<_> = METRICS.iter().filter(|name| !shows(&metrics, name)).collect();
             assert!(missing.is_empty(), "{missing:?} in\n{metrics}");
+            keep_journal(&stage.backout).await;
         })
         .await;
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn wanted_journal() -> Option<String> {
+    std::env::var("BACKOUT_KEEP_JOURNAL").ok().filter(|kept| !std::path::Path::new(kept).exists())
+}
+
+/// Keeps this story's journal where `BACKOUT_KEEP_JOURNAL` says: how those in `tests/journals/` are made.
+async fn keep_journal(backout: &Backout) {
+    let Some(kept) = wanted_journal() else { return };
+    let data = backout.data_dir().to_string_lossy().into_owned();
+    let backup = move || Backout::command(&["journal", "backup", &kept, "--data", &data]);
+    let output = tokio::task::spawn_blocking(backup).await.expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test]

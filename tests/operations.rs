@@ -164,6 +164,11 @@ async fn an_operator_changes_what_is_logged_while_it_runs() {
     assert!(changed.contains("\"by\":\"ada\"") && changed.contains("\"before\":\"info\""), "{changed}");
     let denied = command(&["log-level", "debug", "--url", backout.url()]).await;
     assert_eq!(denied.status.code(), Some(4));
+    let journal = backout.data_dir();
+    let exported = out(&command(&["journal", "export", "--data", journal.to_str().expect("text")]).await);
+    let ordered: Vec<&str> = exported.lines().filter(|line| line.contains("\"log_level\"")).collect();
+    assert_eq!(ordered.len(), 2, "{exported}");
+    assert!(ordered[1].contains("backout::engine=info,warn") && ordered[1].contains("\"by\":\"ada\""), "{ordered:#?}");
 }
 
 #[tokio::test]

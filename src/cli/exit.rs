@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Exit {
     /// It was done, or the answer is yes.
     Done,
-    /// The answer is no: errors in the policies, no decision for this alert, an installation with problems, a bad image.
+    /// The answer is no: errors in the policies, a failed test, no decision for this alert, an installation with problems, a bad image.
     Negative,
     /// The command line, a file or a setting cannot be used.
     Usage,
@@ -27,8 +27,8 @@ pub enum Exit {
 pub(super) const HELP: &str = "\
 Exit codes:
    0  done, or the answer is yes
-   1  the answer is no: the policies have errors, nothing can be decided about the alert, doctor found problems, the image
-      was rolled back from, the journal is broken
+   1  the answer is no: the policies have errors, a test of theirs failed, nothing can be decided about the alert, doctor
+      found problems, the image was rolled back from, the journal is broken
    2  the command line, a file or a setting cannot be used
    3  the service cannot be reached, or cannot answer now
    4  the service does not permit it: no token, or one of another scope

@@ -78,6 +78,8 @@ pub struct SchemaArgs {
 pub enum SchemaOf {
     /// Files in the folder of policies
     Policies,
+    /// Files of tests of policies
+    Tests,
     /// The settings file
     Settings,
 }
@@ -89,6 +91,7 @@ pub enum SchemaOf {
 pub(super) fn schema(args: &SchemaArgs, output: Output) -> Result<(), Failure> {
     output.print_json(&match args.of {
         SchemaOf::Policies => policy::schema(),
+        SchemaOf::Tests => policy::test_file::schema(),
         SchemaOf::Settings => settings::schema(),
     })
 }

@@ -20,10 +20,12 @@ mod operate;
 pub mod output;
 mod pause;
 mod pauses;
+mod rearm;
 mod report;
 mod resume;
 mod revisions;
 mod serve;
+mod test;
 mod veto;
 
 use std::future::Future;
@@ -40,6 +42,7 @@ Examples:
   backout demo                                       see it work, in a simulated world
   backout serve --config backout.yaml                take webhooks and decide
   backout check --rules rules/                       are the policies right?
+  backout test rules/                                do they decide as is expected?
   backout explain --alert alert.json --rules rules/  what would happen to this alert, and why?
   backout incidents                                  what is going on?
   backout report i0123456789ab                       what happened there, and why?
@@ -80,6 +83,13 @@ pub enum Command {
   backout check --config backout.yaml  with the channels that the settings have
   backout check --format github        mistakes beside their lines in a pull request"#)]
     Check(check::CheckArgs),
+    /// Test the policies: stories in simulated worlds, in virtual time, with the service's own engine
+    #[command(after_help = r#"Examples:
+  backout test rules/                     every *_test.yaml in there
+  backout test rules/shop_test.yaml --run 'bad release' --diff
+  backout test rules/ --coverage          with what no test exercises
+  backout test rules/ --junit report.xml  for pipelines"#)]
+    Test(Box<test::TestArgs>),
     /// Explain what would happen to an alert now, and why: nothing is written, nobody is told
     #[command(after_help = r#"Examples:
   backout explain --matcher 'alertname="HighErrorRate"' --alertmanager http://am:9093 --prometheus http://prometheus:9090 --kubeconfig ~/.kube/config --cluster-name prod
@@ -118,6 +128,10 @@ pub enum Command {
     #[command(after_help = r#"Examples:
   backout mark i0123456789ab wrong --reason 'the database was slow, not the release'"#)]
     Mark(mark::MarkArgs),
+    /// Trust a policy again whose rollbacks were marked wrong
+    #[command(after_help = r#"Examples:
+  backout rearm shop --reason 'it looks at errors of the release alone now'"#)]
+    Rearm(rearm::RearmArgs),
     /// Stand down for a while
     #[command(after_help = r#"Examples:
   backout pause --scope namespace --name shop --for 2h --reason 'database migration'
@@ -154,6 +168,7 @@ pub enum Command {
     /// Print a JSON Schema, for editors
     #[command(after_help = r#"Examples:
   backout schema > policies.schema.json
+  backout schema tests > tests.schema.json
   backout schema settings > settings.schema.json"#)]
     Schema(generate::SchemaArgs),
     /// Print a completion script for a shell
@@ -191,6 +206,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(args, output),
         Command::Check(args) => check::run(&args, output),
+        Command::Test(args) => test::run(&args, output),
         Command::Explain(args) => wait(explain::run(&args, output)),
         Command::Doctor(args) => wait(doctor::run(*args, output)),
         Command::Incidents(args) => wait(incidents::run(&args, output)).map(done),
@@ -199,6 +215,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Approve(args) => wait(approve::run(&args, output)).map(done),
         Command::Acknowledge(args) => wait(acknowledge::run(&args, output)).map(done),
         Command::Mark(args) => wait(mark::run(&args, output)).map(done),
+        Command::Rearm(args) => wait(rearm::run(&args, output)).map(done),
         Command::Pause(args) => wait(pause::run(&args, output)).map(done),
         Command::Resume(args) => wait(resume::run(&args, output)).map(done),
         Command::Pauses(args) => wait(pauses::run(&args, output)).map(done),

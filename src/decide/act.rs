@@ -1,5 +1,7 @@
 //! From the intent to the proof: the write, its answer, and what is made of a doubtful one.
 
+use std::sync::Arc;
+
 use super::draft::Draft;
 use super::effect::Effect;
 use super::incident::{Incident, Phase};
@@ -15,7 +17,7 @@ pub(super) fn prepared(draft: &mut Draft<'_>, number: u64, report: PreflightRepo
         return;
     }
     let problem = report.problem().cloned();
-    draft.record(Event::Prepared { report, evidence: Box::new(evidence) });
+    draft.record(Event::Prepared { report, evidence: Arc::new(evidence) });
     match problem {
         Some(problem) if problem.forbidden => {
             draft.page_held(Brake::Permission, Moment::Paged, &words(&problem), true);
@@ -84,7 +86,7 @@ pub(super) fn write(draft: &mut Draft<'_>) {
             note: text,
         });
     }
-    draft.effect(Effect::Apply { number: draft.incident.begun, plan: Box::new(plan), step: 0, guard });
+    draft.effect(Effect::Apply { number: draft.incident.begun, plan, step: 0, guard });
 }
 
 /// The write of that number was answered.

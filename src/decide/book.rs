@@ -27,6 +27,9 @@ pub struct Book {
     /// Changes that were posted, by their target's text; oldest first. Bounded, see `ledger::posted`.
     #[serde(default)]
     pub changes: BTreeMap<String, Vec<PostedChange>>,
+    /// Rollbacks that people marked wrong, by policy; oldest first, bounded. None any more once somebody armed the policy again.
+    #[serde(default)]
+    pub wrongs: BTreeMap<String, Vec<Wrong>>,
     /// Times in which we saw nothing: boots, outages, global pauses. Oldest first, bounded.
     pub gaps: Vec<Gap>,
     /// When a record was last written: the start of the next gap.
@@ -78,6 +81,17 @@ pub struct Seen {
     pub resolved_at: Option<Time>,
     /// When it was last heard of.
     pub at: Time,
+}
+
+/// A rollback that a person marked wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wrong {
+    /// Whose.
+    pub incident: IncidentId,
+    /// When it was marked.
+    pub at: Time,
+    /// Who marked it, as he says.
+    pub by: String,
 }
 
 /// A time in which we saw nothing. `from` is absent for the time before the first start.

@@ -11,6 +11,9 @@ use super::{request, tell};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{IncidentId, Moment, Reason, Time, Urgency};
 
+/// A storm of alerts asks once in this time for each of its incidents.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A step about one incident.
 pub(super) struct Draft<'a> {
     pub(super) ctx: &'a Context<'a>,
@@ -81,6 +84,15 @@ impl<'a> Draft<'a> {
         let id = self.incident.asked.map_or(0, |asked| asked.id);
         let request = Box::new(request::build(self, purpose));
         self.effect(Effect::Observe { incident: self.incident.id.clone(), id, request });
+    }
+
+    /// Asks for an observation in a moment, together with whatever else wants one until then. One that is under way does not know of
+    /// what it is asked for now: its answer is not waited for.
+    pub(super) fn ask_soon(&mut self, purpose: Purpose) {
+        let by = self.now + SOON;
+        if self.incident.retry.is_none_or(|retry| retry.purpose != purpose || retry.at > by) {
+            self.ask_in(purpose, SOON, 0);
+        }
     }
 
     /// Asks for an observation later.

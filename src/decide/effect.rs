@@ -1,5 +1,7 @@
 //! What goes into a step and what comes out of it.
 
+use std::sync::Arc;
+
 use super::incident::Lane;
 use super::observation::{Observation, Request};
 use crate::journal::record::Stamped;
@@ -142,7 +144,7 @@ pub enum Effect {
         /// Which preparation of the incident, so that a late answer is known for one.
         number: u64,
         /// What is to be done.
-        plan: Box<Plan>,
+        plan: Arc<Plan>,
         /// On which generation.
         guard: Guard,
     },
@@ -151,7 +153,7 @@ pub enum Effect {
         /// Which write of the incident, so that a late answer is known for one.
         number: u64,
         /// What is to be done.
-        plan: Box<Plan>,
+        plan: Arc<Plan>,
         /// Which step.
         step: usize,
         /// On which generation.

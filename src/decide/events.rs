@@ -1,6 +1,7 @@
 //! What befalls incidents from outside: a changed target, new policies, a restart.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::act;
 use super::book::Book;
@@ -130,7 +131,7 @@ fn restored(draft: &mut Draft<'_>, event: &WatchEvent, text: &str) {
     let title = format!("NOT rolling back, a person did: {}", super::tell::subject(&draft.incident));
     draft.announce(Moment::Decided, &title, &format!("{text}; it is proven like our own"));
     draft.note(format!("cancelled: {text}; proving it"));
-    draft.record(Event::Planned { plan: Box::new(plan) });
+    draft.record(Event::Planned { plan: Arc::new(plan) });
     draft.record(Event::Intended);
     draft.record(Event::Applied { applied: Applied::Already { generation: 0, ours: false } });
     draft.enter(Phase::Verifying { since: draft.now });

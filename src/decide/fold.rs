@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::{Book, Gap, History, PastRollback, Seen};
-use super::incident::{Incident, Phase};
+use super::book::{Book, Gap, History, PastRollback, Seen, Wrong};
+use super::incident::{Incident, Member, Phase};
 use super::ledger;
 use super::transition::{Event, IllegalEvent};
 use crate::journal::record::{Record, Stamped};
-use crate::model::{AlertStatus, Applied, IncidentId, PauseScope, Time};
+use crate::model::{AlertStatus, Applied, IncidentId, Mark, PauseScope, Time};
 
 /// Consumed receipts that are remembered one by one.
 const RECEIPTS: usize = 8192;
 /// Gaps that are remembered.
 const GAPS: usize = 64;
+/// Rollbacks of a policy that were marked wrong and are remembered.
+const WRONGS: usize = 64;
 /// Occurrences that are remembered; the oldest are forgotten first.
 const SEEN: usize = 100_000;
 /// Without a record for this long, we stood still.
@@ -99,6 +101,12 @@ impl Book {
             // What it led to has records of its own.
             Record::Ordered { .. } => {}
             Record::Posted { change } => ledger::posted(&mut self.changes, change),
+            Record::Rearmed { policy, .. } => {
+                // Kept without any, so that it is still shown, as trusted.
+                if let Some(wrongs) = self.wrongs.get_mut(policy) {
+                    wrongs.clear();
+                }
+            }
             Record::Forgotten { before } => {
                 self.forget(*before);
                 self.forgot_at = Some(at);
@@ -138,7 +146,7 @@ impl Book {
     fn incident(&mut self, id: &IncidentId, event: &Event, at: Time) -> Result<(), IllegalEvent> {
         if let Event::Opened { incident } = event {
             self.note_flap(incident, at);
-            note_alerts(&mut self.targets, incident, at);
+            note_alerts(&mut self.targets, incident, incident.members.values(), at);
             self.incidents.insert(id.clone(), (**incident).clone());
             self.index.file(incident, None);
             return Ok(());
@@ -153,11 +161,11 @@ impl Book {
         // One that was quiet and fires again flaps by itself.
         let refired = was_quiet && incident.quiet_since.is_none();
         match event {
-            Event::Joined { .. } => {
+            Event::Joined { member } => {
                 if refired {
                     add_flap(targets, incident, at);
                 }
-                note_alerts(targets, incident, at);
+                note_alerts(targets, incident, [&**member], at);
             }
             Event::Quiet { quiet: false } if refired => add_flap(targets, incident, at),
             Event::Intended => note_intent(targets, incident, at),
@@ -165,6 +173,7 @@ impl Book {
             Event::AttemptEnded { .. } => note_end(targets, incident, at),
             Event::Phase { to: Phase::Shadowed } => note_would_have(targets, incident, at),
             Event::Vetoed { .. } => note_veto(targets, incident, at),
+            Event::Marked { mark, by, .. } => note_mark(&mut self.wrongs, incident, (*mark, by), at),
             _ => {}
         }
         Ok(())
@@ -178,7 +187,7 @@ impl Book {
         let place = target.at.to_string();
         let others = || self.index.at(&place).filter_map(|id| self.incidents.get(id)).filter(of_it);
         // The same firing, heard of late, is no other one.
-        let same = |other: &Incident| incident.members.keys().any(|occurrence| other.members.contains_key(occurrence));
+        let same = |other: &Incident| incident.members.occurrences().any(|occurrence| other.members.contains(occurrence));
         if others().next().is_some() && !others().any(same) {
             add_flap(&mut self.targets, incident, at);
         }
@@ -208,10 +217,10 @@ fn add_flap(targets: &mut Targets, incident: &Incident, at: Time) {
     history.damping.entry(incident.lane.key()).or_default().add(at);
 }
 
-fn note_alerts(targets: &mut Targets, incident: &Incident, at: Time) {
+fn note_alerts<'a>(targets: &mut Targets, incident: &Incident, members: impl IntoIterator<Item = &'a Member>, at: Time) {
     let (Some(target), Some(release)) = (&incident.target, &incident.release) else { return };
     let history = targets.entry(target.at.to_string()).or_default();
-    let names: BTreeSet<&str> = incident.members.values().map(|member| member.alert.label("alertname")).collect();
+    let names: BTreeSet<&str> = members.into_iter().map(|member| member.alert.label("alertname")).collect();
     for name in names {
         ledger::alert_fired(history, release, name, at);
     }
@@ -264,6 +273,21 @@ fn note_end(targets: &mut Targets, incident: &Incident, at: Time) {
         if past.incident.as_ref() == Some(&incident.id) {
             past.ended_at = past.ended_at.or(Some(at));
         }
+    }
+}
+
+/// The last word counts. What shadow would have done was never done, and costs no trust.
+fn note_mark(wrongs: &mut BTreeMap<String, Vec<Wrong>>, incident: &Incident, (mark, by): (Mark, &str), at: Time) {
+    if incident.attempts.is_empty() {
+        return;
+    }
+    let marked = wrongs.entry(incident.policy.clone()).or_default();
+    marked.retain(|wrong| wrong.incident != incident.id);
+    if mark == Mark::Wrong {
+        marked.push(Wrong { incident: incident.id.clone(), at, by: by.to_owned() });
+    }
+    if marked.len() > WRONGS {
+        marked.remove(0);
     }
 }
 

@@ -1,14 +1,18 @@
 //! One incident: what is remembered of it. How it changes stands in `transition`; what is decided of it, in `step`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rpds::VectorSync;
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
 use super::limits::LOST;
+use super::members::Members;
 use super::observation::Purpose;
 use super::pages::Cause;
+pub use super::phase::Phase;
 use crate::model::{
     Alert, Applied, Brake, Dependency, Digest, Evidence, IncidentId, Mark, Mode, Moment, Onset, Paging, Plan, PlanHash,
     PreflightReport, Reason, TargetId, Time, VerifyPlan,
@@ -52,123 +56,6 @@ pub struct Member {
     pub resolved_at: Option<Time>,
     /// Whether a notification that held it was cut.
     pub truncated: bool,
-}
-
-/// Where an incident stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "phase")]
-pub enum Phase {
-    /// The alert must stay firing until then.
-    Settling {
-        /// When a decision is due.
-        until: Time,
-    },
-    /// Facts are observed and judged.
-    Deciding {
-        /// Since when; unknown facts are asked for again for 30 s.
-        since: Time,
-    },
-    /// A plan waits for a veto.
-    Countdown {
-        /// When it ends; `None` while an acknowledgement suspends it.
-        until: Option<Time>,
-    },
-    /// A plan waits for a yes to its hash.
-    Approval {
-        /// When the wait ends in a page.
-        until: Time,
-    },
-    /// Dry run, references, evidence.
-    Preparing {
-        /// Since when.
-        since: Time,
-    },
-    /// Everything is read and decided once more.
-    Redeciding {
-        /// Since when.
-        since: Time,
-    },
-    /// The intent is durable; the write is under way, or its outcome is being found out.
-    Executing {
-        /// Which step of the plan.
-        step: usize,
-        /// When the intent was committed.
-        since: Time,
-        /// Whether the outcome must be observed before anything else.
-        doubtful: bool,
-    },
-    /// The write is done; proof is gathered.
-    Verifying {
-        /// When the last step was done.
-        since: Time,
-    },
-    /// Proven; waits for quiet.
-    Verified,
-    /// In shadow: what would have been done was announced; waits for quiet.
-    Shadowed,
-    /// A human has it; waits for quiet.
-    Paged,
-    /// A ticket is open; decided again each minute; waits for quiet.
-    FixForward,
-    /// Over.
-    Closed {
-        /// How it ended.
-        reason: Reason,
-        /// When.
-        at: Time,
-    },
-}
-
-impl Phase {
-    /// The name in metrics (`incidents_open{state}`), reports and the API.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Settling { .. } => "settling",
-            Self::Deciding { .. } => "deciding",
-            Self::Countdown { .. } => "countdown",
-            Self::Approval { .. } => "approval",
-            Self::Preparing { .. } => "preparing",
-            Self::Redeciding { .. } => "redeciding",
-            Self::Executing { .. } => "executing",
-            Self::Verifying { .. } => "verifying",
-            Self::Verified => "verified",
-            Self::Shadowed => "shadowed",
-            Self::Paged => "paged",
-            Self::FixForward => "fix_forward",
-            Self::Closed { .. } => "closed",
-        }
-    }
-
-    /// All names but `closed`, for metrics that must have a zero.
-    pub const OPEN: [&str; 12] = [
-        "settling",
-        "deciding",
-        "countdown",
-        "approval",
-        "preparing",
-        "redeciding",
-        "executing",
-        "verifying",
-        "verified",
-        "shadowed",
-        "paged",
-        "fix_forward",
-    ];
-
-    /// Whether a plan exists and nothing was written yet.
-    pub fn is_pending(&self) -> bool {
-        matches!(self, Self::Countdown { .. } | Self::Approval { .. } | Self::Preparing { .. } | Self::Redeciding { .. })
-    }
-
-    /// Whether a write may have been made and its end is not known.
-    pub fn is_acting(&self) -> bool {
-        matches!(self, Self::Executing { .. } | Self::Verifying { .. })
-    }
-
-    /// Whether it only waits for the alerts to be over.
-    pub fn is_waiting(&self) -> bool {
-        matches!(self, Self::Verified | Self::Shadowed | Self::Paged | Self::FixForward)
-    }
 }
 
 /// A page, from its opening to the incident's close.
@@ -216,7 +103,7 @@ impl Page {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// What was to be done.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// When its intent was committed; the budget is spent from here.
     pub intended_at: Time,
     /// How many times the write was begun: again after it was certain that nothing was written.
@@ -320,7 +207,7 @@ pub struct Incident {
     #[serde(default)]
     pub located_at: Option<Time>,
     /// Every alert of it, by occurrence.
-    pub members: BTreeMap<String, Member>,
+    pub members: Members,
     /// Where it stands.
     pub phase: Phase,
     /// The observation that is awaited.
@@ -330,15 +217,15 @@ pub struct Incident {
     /// Names of facts that reached rules read.
     pub wanted: Vec<String>,
     /// The last decision.
-    pub decision: Option<Decision>,
+    pub decision: Option<Arc<Decision>>,
     /// The plan that waits or is carried out.
-    pub plan: Option<Plan>,
+    pub plan: Option<Arc<Plan>>,
     /// Who approved which plan.
     pub approval: Option<Approval>,
     /// What preflight found last.
     pub preflight: Option<PreflightReport>,
     /// What was collected before the write.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<Arc<Evidence>>,
     /// Every attempt, in order.
     pub attempts: Vec<Attempt>,
     /// Levels that preflight refused, with nothing touched: the procedure, and why.
@@ -364,7 +251,7 @@ pub struct Incident {
     #[serde(default)]
     pub begun: u64,
     /// What happened, for the report. Bounded.
-    pub notes: Vec<Note>,
+    pub notes: VectorSync<Note>,
     /// What a person last said of the rollback.
     #[serde(default)]
     pub marked: Option<Marked>,
@@ -394,7 +281,53 @@ pub struct Approval {
     pub overrides: Vec<String>,
 }
 
+impl Member {
+    /// Whether the alert says that it is critical.
+    pub fn is_critical(&self) -> bool {
+        self.alert.label("severity") == "critical"
+    }
+}
+
 impl Incident {
+    /// One that begins with this alert. What it is about, its caller says.
+    pub(super) fn new(id: IncidentId, lane: Lane, policy: String, first: Member, phase: Phase) -> Self {
+        Self {
+            id,
+            lane,
+            policy,
+            paging: None,
+            target: None,
+            unresolved: None,
+            blind_on: None,
+            release: None,
+            opened_at: first.received_at,
+            located_at: None,
+            heard_at: first.received_at,
+            members: Members::from_iter([first]),
+            phase,
+            asked: None,
+            retry: None,
+            wanted: Vec::new(),
+            decision: None,
+            plan: None,
+            approval: None,
+            preflight: None,
+            evidence: None,
+            attempts: Vec::new(),
+            passed_over: Vec::new(),
+            page: None,
+            acknowledged: None,
+            vetoed: None,
+            quiet_since: None,
+            change_landed_at: None,
+            decided_at: None,
+            next: 0,
+            begun: 0,
+            notes: VectorSync::default(),
+            marked: None,
+        }
+    }
+
     /// Whether it is not over.
     pub fn is_open(&self) -> bool {
         !matches!(self.phase, Phase::Closed { .. })
@@ -480,12 +413,12 @@ impl Incident {
 
     /// Whether any notification of it was cut.
     pub fn truncated(&self) -> bool {
-        self.members.values().any(|member| member.truncated)
+        self.members.any_truncated()
     }
 
     /// `critical` where any alert says so, else the lead's `severity` label (bounded text for people only).
     pub fn critical(&self) -> bool {
-        self.members.values().any(|member| member.alert.label("severity") == "critical")
+        self.members.any_critical()
     }
 
     /// How long the trouble lasted: from onset to proof, or to the close.

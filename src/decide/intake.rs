@@ -1,7 +1,5 @@
 //! Alerts come in: deduplicated by occurrence, sorted by policy, their targets looked for, incidents opened or joined.
 
-use std::collections::BTreeMap;
-
 use super::book::{Book, Pending, Seen};
 use super::draft::Draft;
 use super::effect::{Context, Effect, Heard, Step};
@@ -83,7 +81,7 @@ fn see(book: &Book, now: Time, alert: &Alert, step: &mut Step) {
 fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut Step) -> Heard {
     let occurrence = alert.occurrence();
     let key = occurrence.to_string();
-    let fires = |incident: &&Incident| incident.members.get(&key).is_some_and(|member| member.resolved_at.is_none());
+    let fires = |incident: &&Incident| incident.members.get(occurrence).is_some_and(|member| member.resolved_at.is_none());
     let holders: Vec<IncidentId> = book.holders(occurrence).filter(fires).map(|incident| incident.id.clone()).collect();
     let known = book.seen.get(&key).is_some_and(|seen| seen.status == AlertStatus::Resolved);
     if known && holders.is_empty() {
@@ -93,7 +91,7 @@ fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut
     for id in &holders {
         let Some(mut draft) = Draft::of(ctx, book, now, id, step) else { continue };
         draft.record(Event::Resolved { occurrence });
-        if draft.incident.firing().next().is_none() {
+        if !draft.incident.members.any_fires() {
             all_resolved(&mut draft);
         }
     }
@@ -189,11 +187,10 @@ fn heard_again(
     (alert, received_at, truncated): (&Alert, Time, bool),
     step: &mut Step,
 ) {
-    let key = alert.occurrence().to_string();
     let holders: Vec<IncidentId> = book.holders(alert.occurrence()).map(|incident| incident.id.clone()).collect();
     for id in holders {
         let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
-        let Some(known) = draft.incident.members.get(&key).cloned() else { continue };
+        let Some(known) = draft.incident.members.get(alert.occurrence()).cloned() else { continue };
         let was_over = known.resolved_at.is_some();
         let member = Member { alert: alert.clone(), received_at, truncated, ..known };
         draft.record(Event::Joined { member: Box::new(member) });
@@ -341,7 +338,7 @@ fn restored(incident: &Incident) -> Option<&Digest> {
 }
 
 fn same_name(incident: &Incident, alert: &Alert) -> bool {
-    incident.members.values().any(|member| member.alert.label("alertname") == alert.label("alertname"))
+    incident.members.any_named(alert.label("alertname"))
 }
 
 fn new_incident(
@@ -369,40 +366,16 @@ fn new_incident(
         again += 1;
         id = IncidentId::derive(&[&key, &policy, &name, digest, &occurrence, &again.to_string()]);
     }
+    let settling = Phase::Settling { until: member.received_at + settle };
     Incident {
-        id,
-        lane,
         paging: ctx.policies.get(&policy).and_then(|policy| policy.paging),
-        policy,
         target,
         unresolved,
         blind_on,
         release,
-        opened_at: member.received_at,
         located_at: Some(now),
-        phase: Phase::Settling { until: member.received_at + settle },
         heard_at: now,
-        members: BTreeMap::from([(occurrence, member)]),
-        asked: None,
-        retry: None,
-        wanted: Vec::new(),
-        decision: None,
-        plan: None,
-        approval: None,
-        preflight: None,
-        evidence: None,
-        attempts: Vec::new(),
-        passed_over: Vec::new(),
-        page: None,
-        acknowledged: None,
-        vetoed: None,
-        quiet_since: None,
-        change_landed_at: None,
-        decided_at: None,
-        next: 0,
-        begun: 0,
-        notes: Vec::new(),
-        marked: None,
+        ..Incident::new(id, lane, policy, member, settling)
     }
 }
 
@@ -424,13 +397,12 @@ fn joined(draft: &mut Draft<'_>, member: Member) {
     let name = member.alert.label("alertname").to_owned();
     let (was_critical, known) = (draft.incident.critical(), same_name(&draft.incident, &member.alert));
     draft.record(Event::Joined { member: Box::new(member) });
-    draft.note(format!("alert {name:?} joined"));
     if let Phase::Paged = draft.incident.phase {
         told(draft, &name, known, !was_critical && draft.incident.critical());
     }
     match draft.incident.phase {
         Phase::Countdown { .. } | Phase::Approval { .. } => draft.ask(Purpose::Recheck, 0),
-        Phase::Verified | Phase::FixForward | Phase::Paged | Phase::Shadowed => draft.ask(Purpose::Watch, 0),
+        Phase::Verified | Phase::FixForward | Phase::Paged | Phase::Shadowed => draft.ask_soon(Purpose::Watch),
         // Settling goes on; whoever reads next sees it; a write is never stopped by it; the proof judges it by its onset.
         Phase::Settling { .. }
         | Phase::Deciding { .. }

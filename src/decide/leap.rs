@@ -3,6 +3,7 @@
 //! what people said as a time of day (the end of a pause). Which of the two clocks was right nobody knows: what began around it
 //! is for people, as after any time in which we did not look.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::book::{Book, Gap, History, Pending};
@@ -76,6 +77,7 @@ impl Book {
         }
         // An end is what somebody said; the begin is when we heard it.
         move_by(by, self.pauses.values_mut().map(|pause| &mut pause.from));
+        move_by(by, self.wrongs.values_mut().flatten().map(|wrong| &mut wrong.at));
         for gap in &mut self.gaps {
             move_by(by, [&mut gap.to]);
             move_by(by, gap.from.as_mut());
@@ -122,14 +124,14 @@ impl Incident {
         move_by(by, self.vetoed.as_mut().map(|(at, _, _)| at));
         move_by(by, self.asked.as_mut().map(|asked| &mut asked.at));
         move_by(by, self.retry.as_mut().map(|retry| &mut retry.at));
-        move_by(by, self.decision.as_mut().map(|decision| &mut decision.at));
+        move_by(by, self.decision.as_mut().map(|decision| &mut Arc::make_mut(decision).at));
         if let Some(page) = &mut self.page {
             move_by(by, [&mut page.sent_at]);
             move_by(by, page.unheard.as_mut());
             move_by(by, page.unlisted_since.as_mut());
             move_by(by, page.opened_at.as_mut());
         }
-        self.members.values_mut().for_each(|member| member.shift(by));
+        self.members.change_all(|member| member.shift(by));
         self.attempts.iter_mut().for_each(|attempt| attempt.shift(by));
         self.phase.shift(by);
     }
@@ -206,40 +208,13 @@ mod tests {
     }
 
     fn incident(phase: Phase) -> Incident {
+        let id = IncidentId("i1".to_owned());
         Incident {
-            id: IncidentId("i1".to_owned()),
-            lane: Lane::Live,
-            policy: "shop".to_owned(),
-            paging: None,
-            target: None,
-            unresolved: None,
-            blind_on: None,
-            release: None,
             opened_at: at(4),
             located_at: Some(at(4)),
-            members: BTreeMap::from([("1".to_owned(), member())]),
-            phase,
-            asked: None,
-            retry: None,
-            wanted: Vec::new(),
-            decision: None,
-            plan: None,
-            approval: None,
-            preflight: None,
-            evidence: None,
-            attempts: Vec::new(),
-            passed_over: Vec::new(),
-            page: None,
-            acknowledged: None,
-            vetoed: None,
-            quiet_since: None,
             heard_at: at(9),
             change_landed_at: Some(at(1)),
-            decided_at: None,
-            next: 0,
-            begun: 0,
-            notes: Vec::new(),
-            marked: None,
+            ..Incident::new(id, Lane::Live, "shop".to_owned(), member(), phase)
         }
     }
 
@@ -315,7 +290,7 @@ mod tests {
         book.incidents.insert(closed.id.clone(), closed.clone());
         book.clock_set(HOUR, false, at(74));
         let open = &book.incidents[&IncidentId("i1".to_owned())];
-        let member = &open.members["1"];
+        let member = open.members.values().next().expect("it has one");
         assert_eq!((member.alert.starts_at, member.onset.at.clone(), open.change_landed_at), (at(3), Ok(at(2)), Some(at(1))));
         assert_eq!((member.received_at, member.resolved_at, open.opened_at), (at(64), Some(at(69)), at(64)));
         assert_eq!(book.incidents[&closed.id], closed);

@@ -1,6 +1,7 @@
 //! The life of an incident: what time and observations make of it. One function for each phase; each ends in a phase with a
 //! deadline, so that nothing is ever silent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::decision::Decision;
@@ -170,16 +171,16 @@ fn decided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
 /// Carries a verdict out.
 fn conclude(draft: &mut Draft<'_>, decision: Decision) {
     if decision.presence == Presence::Resolved {
-        draft.record(Event::Decided { decision: Box::new(decision) });
+        draft.record(Event::Decided { decision: Arc::new(decision) });
         draft.close(Reason::Recovered, "all alerts are over, confirmed; nothing was done");
         return;
     }
     let (outcome, summary) = (decision.outcome, decision.summary.clone());
     let (reason, plan, tell) = (decision.reason, decision.plan.clone(), decision.tell.clone());
-    draft.record(Event::Decided { decision: Box::new(decision) });
+    draft.record(Event::Decided { decision: Arc::new(decision) });
     draft.note(format!("decided {}: {summary}", outcome.as_str()));
     if let Some(plan) = plan {
-        draft.record(Event::Planned { plan: Box::new(plan) });
+        draft.record(Event::Planned { plan: Arc::new(plan) });
     }
     if !tell.is_empty() {
         let title = format!("decided {}: {}", outcome.as_str(), super::tell::subject(&draft.incident));
@@ -305,7 +306,7 @@ fn confirmed(draft: &mut Draft<'_>, observation: &Observation) {
 fn rechecked(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
     let Some(decision) = judge(draft, Purpose::Recheck, tries, observation) else { return };
     if same_verdict(draft, &decision) {
-        draft.record(Event::Decided { decision: Box::new(decision) });
+        draft.record(Event::Decided { decision: Arc::new(decision) });
         let suspended = matches!(draft.incident.phase, Phase::Countdown { until: None });
         // Entering the phase again clears the answered observation.
         let phase = draft.incident.phase.clone();
@@ -327,13 +328,13 @@ fn same_verdict(draft: &Draft<'_>, decision: &Decision) -> bool {
 /// The second reading is not the first: closed if it recovered, else a human decides.
 fn stand_down(draft: &mut Draft<'_>, decision: Decision) {
     if decision.presence == Presence::Resolved {
-        draft.record(Event::Decided { decision: Box::new(decision) });
+        draft.record(Event::Decided { decision: Arc::new(decision) });
         draft.close(Reason::Recovered, "cancelled: all alerts are over, confirmed");
         return;
     }
     let reason = if decision.reason == Reason::BrakeHeld { Reason::BrakeHeld } else { Reason::Redecided };
     let text = format!("stood down before the write: {}", decision.summary);
-    draft.record(Event::Decided { decision: Box::new(decision) });
+    draft.record(Event::Decided { decision: Arc::new(decision) });
     draft.page(reason, Moment::Paged, &text, true);
 }
 
@@ -348,7 +349,7 @@ pub(super) fn prepare(draft: &mut Draft<'_>) {
         _ => draft.now,
     };
     draft.enter(Phase::Preparing { since });
-    draft.effect(Effect::Prepare { number: draft.incident.begun, plan: Box::new(plan), guard });
+    draft.effect(Effect::Prepare { number: draft.incident.begun, plan, guard });
 }
 
 /// The generation that the last decision saw.
@@ -376,7 +377,7 @@ fn redecided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
         stand_down(draft, decision);
         return;
     }
-    draft.record(Event::Decided { decision: Box::new(decision) });
+    draft.record(Event::Decided { decision: Arc::new(decision) });
     match super::act::in_the_way(&draft.incident) {
         None => super::act::write(draft),
         Some(problem) => super::act::not_fit(draft, &problem),
@@ -458,7 +459,7 @@ fn rise(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
         Outcome::Rollback if !pinned => {
             // It goes on under the policies that decided it; by others it may become a page, no more.
             let text = format!("policies were reloaded since the ticket was opened; now {}", decision.summary);
-            draft.record(Event::Decided { decision: Box::new(decision) });
+            draft.record(Event::Decided { decision: Arc::new(decision) });
             draft.page(Reason::PolicyChanged, Moment::Paged, &text, false);
         }
         Outcome::FixForward => draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0),

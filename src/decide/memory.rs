@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rpds::VectorSync;
 use serde::{Deserialize, Serialize};
 
 use super::book::{Book, History, Release};
@@ -60,6 +61,7 @@ pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
         seen: Default::default(),
         targets: known.collect(),
         pauses: book.pauses.clone(),
+        wrongs: book.wrongs.clone(),
         gaps: book.gaps.clone(),
         alive_at: book.alive_at,
         watch_heard_at: book.watch_heard_at,
@@ -88,7 +90,7 @@ fn outline(history: &History) -> History {
 
 /// Of an incident on another target: that it is there, and its alerts.
 fn bare(incident: &Incident) -> Incident {
-    Incident { evidence: None, decision: None, plan: None, preflight: None, notes: Vec::new(), ..incident.clone() }
+    Incident { evidence: None, decision: None, plan: None, preflight: None, notes: VectorSync::default(), ..incident.clone() }
 }
 
 /// A release that was rolled back from.

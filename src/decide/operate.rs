@@ -65,6 +65,15 @@ pub fn check(book: &Book, operation: &Operation, now: Time) -> Result<(), Operat
             reasoned(reason)?;
             markable(book, incident)
         }
+        Operation::Rearm { policy, by, reason } => {
+            named(by)?;
+            reasoned(reason)?;
+            match book.wrongs.get(policy) {
+                Some(wrongs) if !wrongs.is_empty() => Ok(()),
+                _ => Err(OperationError::Conflict(format!("no rollback of policy `{policy}` was marked wrong: it is trusted"))),
+            }
+        }
+        Operation::LogLevel { by, .. } => named(by),
         Operation::Change { change } => {
             named(&change.by)?;
             tellable(book, change, now)
@@ -168,8 +177,13 @@ pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, order: Order, s
         return;
     }
     let identity = order.identity.clone();
-    if let Some(identity) = &identity {
-        written_down(ctx, book, now, (identity, &order), step);
+    match &identity {
+        Some(identity) => written_down(ctx, book, now, (identity, &order), step),
+        // It leads to no record of its own.
+        None if matches!(order.operation, Operation::LogLevel { .. }) => {
+            step.records.push(Stamped { at: now, record: Record::Ordered { order: Box::new(order.clone()) } });
+        }
+        None => {}
     }
     match order.operation {
         Operation::Pause { scope, reason, by, until } => {
@@ -203,6 +217,10 @@ pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, order: Order, s
                 draft.record(Event::Marked { mark, by, why: reason });
             }
         }
+        Operation::Rearm { policy, by, reason } => {
+            step.records.push(Stamped { at: now, record: Record::Rearmed { policy, by, reason } });
+        }
+        Operation::LogLevel { .. } => {}
         Operation::Change { change } => {
             // What is posted again is there already.
             if !book.changes(&change.target).iter().any(|known| known.id == change.id) {

@@ -1,6 +1,7 @@
 //! What can happen to an incident, and the only function that changes one. No decisions here; those are `step`'s.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +61,7 @@ pub enum Event {
     /// A verdict.
     Decided {
         /// With everything that it rests on.
-        decision: Box<Decision>,
+        decision: Arc<Decision>,
     },
     /// The policy that decides is another one (reload while settling).
     Policy {
@@ -72,7 +73,7 @@ pub enum Event {
     /// A plan waits.
     Planned {
         /// The plan.
-        plan: Box<Plan>,
+        plan: Arc<Plan>,
     },
     /// A person said yes.
     Approved {
@@ -84,7 +85,7 @@ pub enum Event {
         /// What was checked.
         report: PreflightReport,
         /// What was collected.
-        evidence: Box<Evidence>,
+        evidence: Arc<Evidence>,
     },
     /// The write is about to be made. Committed before the write starts.
     Intended,
@@ -210,11 +211,9 @@ impl Incident {
     pub fn apply(&mut self, event: &Event, at: Time) -> Result<(), IllegalEvent> {
         match event {
             Event::Opened { .. } => return Err(self.illegal("opened")),
-            Event::Joined { member } => self.join(member),
+            Event::Joined { member } => self.join(member, at),
             Event::Resolved { occurrence } => {
-                if let Some(member) = self.members.get_mut(&occurrence.to_string()) {
-                    member.resolved_at = Some(at);
-                }
+                self.members.change(*occurrence, |member| member.resolved_at = Some(at));
                 self.heard_at = at;
             }
             Event::Phase { to } => self.enter(to)?,
@@ -231,20 +230,20 @@ impl Incident {
             Event::Decided { decision } => {
                 self.decided_at = self.decided_at.or(Some(at));
                 self.change_landed_at = decision.change_landed_at.or(self.change_landed_at);
-                self.decision = Some((**decision).clone());
+                self.decision = Some(Arc::clone(decision));
             }
             Event::Policy { name, paging } => {
                 self.policy.clone_from(name);
                 self.paging = *paging;
             }
             Event::Planned { plan } => {
-                self.plan = Some((**plan).clone());
+                self.plan = Some(Arc::clone(plan));
                 self.approval = None;
             }
             Event::Approved { approval } => self.approval = Some(approval.clone()),
             Event::Prepared { report, evidence } => {
                 self.preflight = Some(report.clone());
-                self.evidence = Some((**evidence).clone());
+                self.evidence = Some(Arc::clone(evidence));
             }
             Event::Intended | Event::Applied { .. } | Event::Checked { .. } | Event::StageProven | Event::AttemptEnded { .. } => {
                 self.advance_attempt(event, at)?;
@@ -284,24 +283,24 @@ impl Incident {
         }
     }
 
-    fn join(&mut self, member: &Member) {
+    fn join(&mut self, member: &Member, at: Time) {
         self.heard_at = self.heard_at.max(member.received_at);
-        let key = member.alert.occurrence().to_string();
-        match self.members.get_mut(&key) {
-            Some(known) => {
-                known.alert = member.alert.clone();
-                known.resolved_at = None;
-                known.truncated |= member.truncated;
-                if known.onset.at.is_err() {
-                    known.onset = member.onset.clone();
-                }
-            }
+        let occurrence = member.alert.occurrence();
+        if !self.members.contains(occurrence) {
             // A known one that is said to fire again is asked about first: it may be stale.
-            None => {
-                self.quiet_since = None;
-                self.members.insert(key, member.clone());
-            }
+            self.quiet_since = None;
+            self.note(at, format!("alert {:?} joined", member.alert.label("alertname")));
+            self.members.put(member.clone());
+            return;
         }
+        self.members.change(occurrence, |known| {
+            known.alert = member.alert.clone();
+            known.resolved_at = None;
+            known.truncated |= member.truncated;
+            if known.onset.at.is_err() {
+                known.onset = member.onset.clone();
+            }
+        });
     }
 
     fn enter(&mut self, to: &Phase) -> Result<(), IllegalEvent> {
@@ -417,7 +416,7 @@ impl Incident {
 
     fn note(&mut self, at: Time, text: String) {
         if self.notes.len() < NOTES {
-            self.notes.push(Note { at, text });
+            self.notes.push_back_mut(Note { at, text });
         }
     }
 

@@ -299,16 +299,8 @@ impl<'a> Judge<'a> {
     }
 
     fn judge_level(&self, rule: &Rule, (procedure, level): (&Procedure, Level), read: &[String], decision: &mut Decision) {
-        decision.mode = [rule.mode, procedure.mode].into_iter().flatten().fold(self.policy.mode, Mode::min);
-        if !is_carried_out(rule, procedure) {
-            // `check` refuses it in any other mode; whatever was loaded, nothing acts by half a plan.
-            decision.mode = Mode::Shadow;
-        }
-        if self.ctx.cluster.is_none() || self.incident.lane.is_shadow() {
-            // Without the cluster's name an alert of another cluster could not be told from ours. A lane in shadow stays in it
-            // whatever its policy has become since: the live lane decides about the same alert.
-            decision.mode = Mode::Shadow;
-        }
+        let (mode, distrust) = self.mode(rule, procedure);
+        decision.mode = mode;
         let mut read = read.to_vec();
         let (steps, on_failure) = match self.chosen(procedure, &mut read) {
             Ok(chosen) => chosen,
@@ -363,7 +355,29 @@ impl<'a> Judge<'a> {
             (None, Some(plan)) => {
                 decision.outcome = Outcome::Rollback;
                 decision.summary = format!("rule `{}` says rollback: {} -> {}", rule.name, plan.from.label(), plan.to.label());
+                if let Some(why) = distrust {
+                    decision.summary.push_str("; the policy is not trusted: ");
+                    decision.summary.push_str(&why);
+                }
             }
+        }
+    }
+
+    /// The strictest of the modes that are said, and stricter still where there is a reason; with it, why the policy is not trusted,
+    /// where that made the difference.
+    fn mode(&self, rule: &Rule, procedure: &Procedure) -> (Mode, Option<String>) {
+        let said = [rule.mode, procedure.mode].into_iter().flatten().fold(self.policy.mode, Mode::min);
+        // `check` refuses what is not carried out in any other mode; whatever was loaded, nothing acts by half a plan.
+        let half = !is_carried_out(rule, procedure);
+        // Without the cluster's name an alert of another cluster could not be told from ours.
+        let nameless = self.ctx.cluster.is_none();
+        // A lane in shadow stays in it whatever its policy has become since: the live lane decides about the same alert.
+        if half || nameless || self.incident.lane.is_shadow() {
+            return (Mode::Shadow, None);
+        }
+        match brakes::distrust(self.policy, self.book, self.now).filter(|_| said == Mode::Enforce) {
+            Some(why) => (Mode::Approve, Some(why)),
+            None => (said, None),
         }
     }
 

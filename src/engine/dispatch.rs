@@ -52,24 +52,32 @@ pub(super) struct Dispatcher {
     slots: Arc<Semaphore>,
     messages: Arc<Semaphore>,
     pages: Arc<Semaphore>,
-    tasks: TaskTracker,
+    /// Messages that are under way.
+    tells: TaskTracker,
+    /// Everything else that is.
+    asks: TaskTracker,
 }
 
 impl Dispatcher {
     pub(super) fn new(hands: Hands, inputs: mpsc::Sender<Input>) -> Self {
         let [slots, messages, pages] = [PARALLEL, PARALLEL_MESSAGES, PARALLEL_PAGES].map(|most| Arc::new(Semaphore::new(most)));
-        Self { hands, inputs, slots, messages, pages, tasks: TaskTracker::new() }
+        Self { hands, inputs, slots, messages, pages, tells: TaskTracker::new(), asks: TaskTracker::new() }
+    }
+
+    /// How many effects are under way, or wait for a slot. Messages do not count: nobody waits for one.
+    pub(super) fn waiting(&self) -> usize {
+        self.asks.len()
     }
 
     /// Starts an effect. Its records are durable.
     pub(super) fn start(&self, effect: Effect) {
-        let slots = match &effect {
-            Effect::Tell(message) if message.urgency == Urgency::Page => &self.pages,
-            Effect::Tell(_) | Effect::ClosePage(_) => &self.messages,
-            _ => &self.slots,
+        let (slots, tasks) = match &effect {
+            Effect::Tell(message) if message.urgency == Urgency::Page => (&self.pages, &self.tells),
+            Effect::Tell(_) | Effect::ClosePage(_) => (&self.messages, &self.tells),
+            _ => (&self.slots, &self.asks),
         };
         let (hands, inputs, slots) = (self.hands.clone(), self.inputs.clone(), Arc::clone(slots));
-        self.tasks.spawn(async move {
+        tasks.spawn(async move {
             let Ok(_slot) = slots.acquire_owned().await else { return };
             if let Some(input) = hands.perform(effect).await {
                 // The engine is gone: what the effect did is observed after the next start.
@@ -80,8 +88,9 @@ impl Dispatcher {
 
     /// Waits for the effects that are under way.
     pub(super) async fn drain(&self, limit: Duration) {
-        self.tasks.close();
-        let _ = tokio::time::timeout(limit, self.tasks.wait()).await;
+        self.asks.close();
+        self.tells.close();
+        let _ = tokio::time::timeout(limit, async { tokio::join!(self.asks.wait(), self.tells.wait()) }).await;
     }
 }
 
@@ -99,12 +108,12 @@ impl Hands {
             }
             Effect::Prepare { number, plan, guard } => {
                 let incident = plan.incident.clone();
-                let (report, evidence) = self.prepare(*plan, guard).await;
+                let (report, evidence) = self.prepare(Arc::unwrap_or_clone(plan), guard).await;
                 Some(Input::Prepared { incident, number, report, evidence: Box::new(evidence) })
             }
             Effect::Apply { number, plan, step, guard } => {
                 let incident = plan.incident.clone();
-                Some(Input::Applied { incident, number, applied: self.apply(*plan, step, guard).await })
+                Some(Input::Applied { incident, number, applied: self.apply(Arc::unwrap_or_clone(plan), step, guard).await })
             }
             Effect::Tell(message) => {
                 let page = message.urgency == Urgency::Page;

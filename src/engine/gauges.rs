@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decide::book::{Book, History};
+use crate::decide::brakes;
 use crate::decide::effect::Heard;
 use crate::decide::incident::{Incident, Phase};
 use crate::decide::observation::Observation;
@@ -10,7 +11,8 @@ use crate::decide::report::Figures;
 use crate::decide::transition::Event;
 use crate::journal::record::{Record, Stamped};
 use crate::metrics::{ActionResult, AlertResult, Asked, ChangeBy, Figure, Metrics};
-use crate::model::{AlertStatus, Brake, Reason, Resolution, Source, Unknown, UnknownKind};
+use crate::model::{AlertStatus, Brake, Reason, Resolution, Source, Time, Unknown, UnknownKind};
+use crate::policy::types::Policies;
 
 /// Counts what became of a receipt's alerts; what was accepted was counted when it was acknowledged. So many firing ones concerned
 /// nobody and were not looked at further.
@@ -129,7 +131,12 @@ fn took(metrics: &Metrics, figure: Figure, time: Option<std::time::Duration>) {
 }
 
 /// Sets the gauges from the book.
-pub(super) fn set(metrics: &Metrics, book: &Book) {
+pub(super) fn set(metrics: &Metrics, book: &Book, policies: &Policies, now: Time) {
+    for name in book.wrongs.keys() {
+        if let Some(policy) = policies.get(name) {
+            metrics.access.trust_spent(name, brakes::distrust(policy, book, now).is_some());
+        }
+    }
     let mut open: BTreeMap<&'static str, usize> = Phase::OPEN.iter().map(|name| (*name, 0)).collect();
     let mut holding: BTreeMap<Brake, usize> = Brake::ALL.iter().map(|brake| (*brake, 0)).collect();
     let mut untaken = 0;

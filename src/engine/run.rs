@@ -31,7 +31,9 @@ use crate::policy::types::Policies;
 use crate::ports::{Received, RowKind, Span, Store};
 
 /// Inputs that are stepped before they are committed together.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
+/// Effects that may be under way, or wait to be taken in, when one more receipt is.
+const AHEAD: usize = 2048;
 /// Steps that time alone may cause in one batch: more wait for the next one, so that a defect cannot spin.
 const TICKS: usize = 1024;
 /// Results of effects that may wait.
@@ -234,7 +236,9 @@ impl Engine {
     }
 
     fn drain_queues(&mut self, inbox: &mut mpsc::Receiver<Received>, watch: &mut mpsc::Receiver<WatchEvent>, batch: &mut Batch) {
-        // In turns: a storm in one queue delays the others by one input, not for as long as it lasts.
+        // In turns: a storm in one queue delays the others by one input, not for as long as it lasts. Receipts alone give way: one
+        // of them leads to a hundred look-ups, and what was looked up is taken in before more is. They wait in the inbox, which
+        // is bounded, and at least one is taken in each batch.
         let mut left = BATCH;
         while left > 0 {
             let before = left;
@@ -250,7 +254,8 @@ impl Engine {
                 self.watched(event, batch);
                 left = left.saturating_sub(1);
             }
-            if let Ok(received) = inbox.try_recv() {
+            let busy = batch.effects.len() + self.dispatcher.waiting() + self.inputs.len() >= AHEAD;
+            if !busy && let Ok(received) = inbox.try_recv() {
                 self.received(received, batch);
                 left = left.saturating_sub(1);
             }
@@ -413,7 +418,7 @@ impl Engine {
         self.shown = now.since(self.shown_at) >= SHOW_EVERY;
         if self.shown {
             self.shown_at = now;
-            gauges::set(&self.settings.metrics, &self.book);
+            gauges::set(&self.settings.metrics, &self.book, &self.policies, now);
         }
     }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json as object};
 
 use crate::decide::book::{Book, Pause};
+use crate::decide::brakes;
 use crate::decide::incident::{Incident, Phase};
 use crate::decide::limits::Limits;
 use crate::decide::memory::{self, Memory};
@@ -129,10 +130,25 @@ impl View<'_> {
 
     fn policies(&self) -> PolicyList {
         PolicyList {
-            policies: self.policies.policies.iter().map(policy_row).collect(),
+            policies: self.policies.policies.iter().map(|policy| self.policy_row(policy)).collect(),
             hash: self.policies.hash.clone(),
             commit: self.policies.commit.clone(),
             reload_problem: self.refused.map(str::to_owned),
+        }
+    }
+
+    fn policy_row(&self, policy: &Policy) -> PolicyRow {
+        let paging = policy.paging.map(|paging| match paging {
+            crate::model::Paging::InFront => "in_front",
+            crate::model::Paging::Beside => "beside",
+        });
+        PolicyRow {
+            name: policy.name.clone(),
+            place: format!("{}:{}", policy.place.file, policy.place.line),
+            mode: policy.mode.as_str().to_owned(),
+            paging: paging.map(str::to_owned),
+            targets: policy.targets.iter().map(|target| target.0.clone()).collect(),
+            distrust: brakes::distrust(policy, self.book, self.now),
         }
     }
 }
@@ -162,7 +178,7 @@ pub(super) fn row(incident: &Incident) -> IncidentRow {
         reason: reason(incident).map(|reason| reason.as_str().to_owned()),
         brake: decision.and_then(|decision| decision.brake).map(|brake| brake.as_str().to_owned()),
         summary: decision.map(|decision| decision.summary.clone()),
-        plan: incident.plan.as_ref().map(Plan::hash).map(|hash| hash.0),
+        plan: incident.plan.as_deref().map(Plan::hash).map(|hash| hash.0),
         until: until.map(|at| at.to_string()),
         alerts: incident.members.len(),
         attempts: incident.attempts.len(),
@@ -216,20 +232,6 @@ fn pause_row(pause: &Pause) -> PauseRow {
         identity: pause.identity.as_ref().map(Identity::to_string),
         from: pause.from.to_string(),
         until: pause.until.to_string(),
-    }
-}
-
-fn policy_row(policy: &Policy) -> PolicyRow {
-    let paging = policy.paging.map(|paging| match paging {
-        crate::model::Paging::InFront => "in_front",
-        crate::model::Paging::Beside => "beside",
-    });
-    PolicyRow {
-        name: policy.name.clone(),
-        place: format!("{}:{}", policy.place.file, policy.place.line),
-        mode: policy.mode.as_str().to_owned(),
-        paging: paging.map(str::to_owned),
-        targets: policy.targets.iter().map(|target| target.0.clone()).collect(),
     }
 }
 

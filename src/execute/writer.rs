@@ -88,14 +88,15 @@ impl ClusterWriter {
             return refused("the step goes to another release than its plan");
         }
         let path = patch::path(plan);
-        let deployment = match ask::get(&self.reads, &path).await {
+        let (deployment, target) = tokio::join!(ask::get(&self.reads, &path), self.template(plan, to));
+        let deployment = match deployment {
             Ok(deployment) => deployment,
             Err(failure) => return untouched(&failure),
         };
         if let Some(verdict) = in_the_way(plan, guard, &deployment) {
             return verdict;
         }
-        let target = match self.template(plan, to).await {
+        let target = match target {
             Ok(target) => target,
             Err(NoTemplate::Nowhere(why)) => return refused(why),
             Err(NoTemplate::Failed(failure)) => return untouched(&failure),

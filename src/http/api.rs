@@ -8,6 +8,7 @@ mod incidents;
 mod memory;
 mod operations;
 mod pauses;
+mod policies;
 pub(super) mod said;
 mod service;
 
@@ -49,7 +50,8 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .routes(routes!(memory::book))
         .routes(routes!(memory::bad))
         .routes(routes!(memory::revisions))
-        .routes(routes!(service::policies))
+        .routes(routes!(policies::list))
+        .routes(routes!(policies::rearm))
         .routes(routes!(service::status));
     let (api, api_document) = api.split_for_parts();
     let (changes, changes_document) = OpenApiRouter::new().routes(routes!(changes::tell)).split_for_parts();

@@ -14,6 +14,7 @@ use super::api::Answer;
 use super::api::said::{self, Words};
 use super::auth::{Operator, Reader};
 use super::error::ApiError;
+use crate::model::{Operation, Order};
 use crate::ports::LogLevel;
 
 /// `GET /-/log-level`
@@ -37,13 +38,19 @@ pub(super) async fn change(
 ) -> Answer {
     let Change { level: wanted, by } = said::body(&shared, &headers, body).await?;
     let (wanted, by) = (said::text("level", &wanted)?, said::text("by", &by)?);
-    let identity = identity.as_ref().map(ToString::to_string);
+    let known_by = identity.as_ref().map(ToString::to_string);
     let levels = changeable(&shared)?;
     let before = levels.get();
     // Before and after: one of the two filters may swallow it.
-    tracing::warn!(before, wanted, by, identity, "an operator changes the log level");
+    tracing::warn!(before, wanted, by, identity = known_by, "an operator changes the log level");
     levels.set(&wanted).map_err(|why| ApiError::invalid(format!("`level`: {why}")))?;
-    tracing::warn!(before, after = levels.get(), by, identity, "log level changed by an operator");
+    let after = levels.get();
+    tracing::warn!(before, after, by, identity = known_by, "log level changed by an operator");
+    // Done first: where the journal takes nothing, more of the log is just what is wanted.
+    let operation = Operation::LogLevel { level: after, by };
+    if let Err(error) = shared.control.operate(Order { identity, operation }).await {
+        tracing::error!(%error, "the change of the log level is not in the journal");
+    }
     Ok(level(levels))
 }
 

@@ -80,7 +80,8 @@ pub enum Record {
         /// Who ended it.
         by: String,
     },
-    /// Somebody who had to show who he is gave an order. What it led to stands behind it in the same row.
+    /// Somebody who had to show who he is gave an order, or somebody gave one that leads to no other record. What it led to stands
+    /// behind it in the same row.
     Ordered {
         /// As it was given.
         order: Box<Order>,
@@ -89,6 +90,15 @@ pub enum Record {
     Posted {
         /// The change.
         change: Box<PostedChange>,
+    },
+    /// Somebody trusts a policy again whose rollbacks were marked wrong.
+    Rearmed {
+        /// Which.
+        policy: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
     },
     /// Closed incidents and old occurrences are forgotten.
     Forgotten {

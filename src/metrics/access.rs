@@ -1,6 +1,6 @@
 //! Who is let in, by what, and who is not.
 
-use prometheus::{Error, Gauge, IntCounterVec, IntGauge};
+use prometheus::{Error, Gauge, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Make;
 use crate::model::Mark;
@@ -35,6 +35,7 @@ label_values! {
 #[derive(Debug)]
 pub struct AccessMetrics {
     marks: IntCounterVec,
+    trust_spent: IntGaugeVec,
     logins_refused: IntCounterVec,
     tls_refused: IntCounterVec,
     tls_reloads: IntCounterVec,
@@ -49,6 +50,11 @@ impl AccessMetrics {
     pub(super) fn new(make: &Make) -> Result<Self, Error> {
         let metrics = Self {
             marks: make.counters("marks_total", "Rollbacks that a person marked.", &["policy", "mark"])?,
+            trust_spent: make.gauges(
+                "policy_trust_spent",
+                "1: rollbacks of this policy were marked wrong, and it asks for approval.",
+                &["policy"],
+            )?,
             logins_refused: make.counters("logins_refused_total", "Requests to the API that were not let in.", &["reason"])?,
             tls_refused: make.counters("tls_refused_total", "TLS connections that came to no request.", &["reason"])?,
             tls_reloads: make.counters("tls_reloads_total", "Times that certificates were read again.", &["result"])?,
@@ -78,12 +84,18 @@ impl AccessMetrics {
             for mark in Mark::ALL {
                 self.marks.with_label_values(&[policy, mark.as_str()]);
             }
+            self.trust_spent.with_label_values(&[policy]);
         }
     }
 
     /// `backout_marks_total{policy,mark}`: a person said whether a rollback was right.
     pub fn marked(&self, policy: &str, mark: Mark) {
         self.marks.with_label_values(&[policy, mark.as_str()]).inc();
+    }
+
+    /// `backout_policy_trust_spent{policy}`: whether it asks for approval because rollbacks of it were marked wrong.
+    pub fn trust_spent(&self, policy: &str, spent: bool) {
+        self.trust_spent.with_label_values(&[policy]).set(i64::from(spent));
     }
 
     /// `backout_logins_refused_total{reason}`: a request to the API was not let in.

@@ -157,6 +157,22 @@ pub enum Operation {
         /// Why.
         reason: String,
     },
+    /// Trust a policy again whose rollbacks were marked wrong.
+    Rearm {
+        /// Which.
+        policy: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Say what the process logs. Only written down here: it is done by who hears of it first.
+    LogLevel {
+        /// The directives, as in `RUST_LOG`.
+        level: String,
+        /// Who.
+        by: String,
+    },
     /// Tell of a change.
     Change {
         /// The change.
@@ -174,6 +190,8 @@ impl Operation {
             Self::Pause { .. } => "pause",
             Self::Resume { .. } => "resume",
             Self::Mark { .. } => "mark",
+            Self::Rearm { .. } => "rearm",
+            Self::LogLevel { .. } => "log_level",
             Self::Change { .. } => "change",
         }
     }
@@ -185,7 +203,7 @@ impl Operation {
             | Self::Approve { incident, .. }
             | Self::Acknowledge { incident, .. }
             | Self::Mark { incident, .. } => Some(incident),
-            Self::Pause { .. } | Self::Resume { .. } | Self::Change { .. } => None,
+            Self::Pause { .. } | Self::Resume { .. } | Self::Rearm { .. } | Self::LogLevel { .. } | Self::Change { .. } => None,
         }
     }
 
@@ -197,6 +215,8 @@ impl Operation {
             | Self::Acknowledge { by, .. }
             | Self::Pause { by, .. }
             | Self::Resume { by, .. }
+            | Self::Rearm { by, .. }
+            | Self::LogLevel { by, .. }
             | Self::Mark { by, .. } => by,
             Self::Change { change } => &change.by,
         }

@@ -114,6 +114,8 @@ named! {
         Truncated = "truncated",
         /// The cluster, or the policy's `targets`, refuse what the plan needs.
         Permission = "permission",
+        /// People marked its rollbacks wrong: the policy asks before it acts.
+        Trust = "trust",
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Urgency;
 use crate::outgoing::EndpointSettings;
 
 /// Pages through Alertmanager: existing routes, receivers, silences and its cluster apply. Takes pages only.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlertmanagerChannel {
     /// Every peer: Alertmanager does not pass alerts on to its peers.
@@ -32,7 +33,7 @@ pub struct AlertmanagerChannel {
 }
 
 /// JSON by POST, in the shape of `docs/webhook-channel.md`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookChannel {
     /// Where to.
@@ -52,7 +53,7 @@ pub struct WebhookChannel {
 }
 
 /// PagerDuty's Events API v2, and its REST API to read acknowledgements back.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PagerDutyChannel {
     /// A file with the integration key of the service.
@@ -81,7 +82,7 @@ pub struct PagerDutyChannel {
 }
 
 /// A severity that PagerDuty knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the words are PagerDuty's")]
 pub enum PagerDutySeverity {
@@ -92,7 +93,7 @@ pub enum PagerDutySeverity {
 }
 
 /// Slack: an incoming webhook, or a bot in a channel.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlackChannel {
     /// A file with the address of an incoming webhook; the address is a secret. Takes announcements only, without threads.
@@ -119,7 +120,7 @@ pub struct SlackChannel {
 }
 
 /// Issues at GitHub. Takes tickets only, and follows what becomes of their incidents.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GithubChannel {
     /// `owner/name`.
@@ -141,7 +142,7 @@ pub struct GithubChannel {
 }
 
 /// Issues at GitLab. Takes tickets only, and follows what becomes of their incidents.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GitlabChannel {
     /// `group/name`, or the project's number.

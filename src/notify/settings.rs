@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use governor::Quota;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::kinds::{AlertmanagerChannel, GithubChannel, GitlabChannel, PagerDutyChannel, SlackChannel, WebhookChannel};
@@ -18,7 +19,7 @@ const ONE_KIND: &str = "expected exactly one of `alertmanager`, `webhook`, `page
 const SIXTY: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
 /// One channel: a name, and exactly one of the kinds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelSettings {
     /// What policies, metrics and reports call it.

@@ -1,6 +1,8 @@
 //! Live reads of one Deployment, past every cache, and the way from an alert's labels to it. Never writes, never guesses: a name
 //! that leads nowhere is unresolved, a question without an answer is unknown.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
@@ -17,11 +19,21 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 /// Pods looked at for image digests; more tell nothing new.
 const PODS_LOOKED_AT: u32 = 200;
 
+/// Selectors that are remembered; past that, all are learned anew.
+const SELECTORS: usize = 10_000;
+
 /// Reads workloads of one cluster.
 #[derive(Clone)]
 pub struct ClusterReader {
     client: Client,
+    /// The selectors of Deployments that were read, which no Deployment changes while it lives. What belongs to one is then asked for
+    /// together with it, and thrown away where the Deployment turns out to be another one.
+    selectors: Arc<Mutex<BTreeMap<TargetRef, String>>>,
 }
+
+/// What belongs to a Deployment: its ReplicaSets, its pods and its Namespace, as they were answered.
+type Around = (Answer, Answer, Answer);
+type Answer = Result<Option<Value>, Unknown>;
 
 /// A Deployment as it was read.
 struct Seen {
@@ -46,7 +58,7 @@ impl From<Unknown> for Miss {
 impl ClusterReader {
     /// A reader over a client that may retry reads.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, selectors: Arc::default() }
     }
 
     /// Finds the workload that an alert names.
@@ -67,7 +79,15 @@ impl ClusterReader {
     async fn read(&self, at: TargetRef, uid: Option<&str>) -> Result<Seen, Miss> {
         let namespace = &at.namespace;
         let deployment_path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{}", at.name);
-        let Some(deployment) = get::<Value>(&self.client, &deployment_path, REQUEST_LIMIT).await? else {
+        let guess = self.selectors.lock().unwrap_or_else(PoisonError::into_inner).get(&at).cloned();
+        let around = async {
+            match &guess {
+                Some(selector) => Some(self.around(namespace, selector).await),
+                None => None,
+            }
+        };
+        let (deployment, around) = tokio::join!(get::<Value>(&self.client, &deployment_path, REQUEST_LIMIT), around);
+        let Some(deployment) = deployment? else {
             return Err(Miss::Unresolved(format!("there is no Deployment `{}` in namespace `{namespace}`", at.name)));
         };
         if let Some(wanted) = uid.filter(|wanted| text(&deployment, "/metadata/uid") != Some(*wanted)) {
@@ -76,15 +96,15 @@ impl ClusterReader {
                 at.name
             )));
         }
-        let of_it: String = form_urlencoded::byte_serialize(selector(&deployment).as_bytes()).collect();
-        let sets_path = format!("/apis/apps/v1/namespaces/{namespace}/replicasets?labelSelector={of_it}");
-        let pods_path = format!("/api/v1/namespaces/{namespace}/pods?limit={PODS_LOOKED_AT}&labelSelector={of_it}");
-        let namespace_path = format!("/api/v1/namespaces/{namespace}");
-        let (sets, pods, namespace_object) = tokio::join!(
-            get::<Value>(&self.client, &sets_path, REQUEST_LIMIT),
-            get::<Value>(&self.client, &pods_path, REQUEST_LIMIT),
-            get::<Value>(&self.client, &namespace_path, REQUEST_LIMIT),
-        );
+        let selector = selector(&deployment);
+        let (sets, pods, namespace_object) = match around.filter(|_| guess.as_ref() == Some(&selector)) {
+            Some(around) => around,
+            None => {
+                let around = self.around(namespace, &selector).await;
+                self.remember(at.clone(), selector);
+                around
+            }
+        };
         let sets = sets?.unwrap_or_default();
         // Image digests are a bonus: without pods there are none.
         let pods = pods.ok().flatten().unwrap_or_default();
@@ -97,6 +117,27 @@ impl ClusterReader {
         let workload = workload(at, &deployment, sets, items(&pods, "/items"), namespace_object.as_ref());
         let cannot_create = cannot_create(&workload, sets);
         Ok(Seen { workload, cannot_create })
+    }
+
+    /// What belongs to a Deployment with this selector.
+    async fn around(&self, namespace: &str, selector: &str) -> Around {
+        let of_it: String = form_urlencoded::byte_serialize(selector.as_bytes()).collect();
+        let sets_path = format!("/apis/apps/v1/namespaces/{namespace}/replicasets?labelSelector={of_it}");
+        let pods_path = format!("/api/v1/namespaces/{namespace}/pods?limit={PODS_LOOKED_AT}&labelSelector={of_it}");
+        let namespace_path = format!("/api/v1/namespaces/{namespace}");
+        tokio::join!(
+            get::<Value>(&self.client, &sets_path, REQUEST_LIMIT),
+            get::<Value>(&self.client, &pods_path, REQUEST_LIMIT),
+            get::<Value>(&self.client, &namespace_path, REQUEST_LIMIT),
+        )
+    }
+
+    fn remember(&self, at: TargetRef, selector: String) {
+        let mut selectors = self.selectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if selectors.len() >= SELECTORS {
+            selectors.clear();
+        }
+        selectors.insert(at, selector);
     }
 
     /// Pod to ReplicaSet to Deployment, by owner references and their UIDs.

@@ -20,4 +20,5 @@ pub use alertmanager::{AlertmanagerClient, WATCHDOG};
 pub use live::ClusterReader;
 pub use probe::HttpProbeClient;
 pub use prometheus::{PrometheusClient, PrometheusLimits};
+pub use rules::look_back;
 pub use watch::{ClusterWatch, WatchSettings, WatchStatus};

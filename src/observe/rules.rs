@@ -98,7 +98,7 @@ fn seconds(value: f64) -> Duration {
 
 /// How far back a query looks: its largest range, or all of them together when one lies in another (a subquery), and every
 /// offset. `None` when that cannot be told: an odd range, or a recording rule, whose own ranges are not seen.
-fn look_back(query: &str) -> Option<Duration> {
+pub fn look_back(query: &str) -> Option<Duration> {
     let (mut largest, mut sum, mut offsets, mut nested) = (Duration::ZERO, Duration::ZERO, Duration::ZERO, false);
     let mut rest = query;
     while let Some(c) = rest.chars().next() {

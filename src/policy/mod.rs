@@ -16,6 +16,7 @@ mod query;
 mod source;
 mod syntax;
 pub mod template;
+pub mod test_file;
 pub mod types;
 mod yaml;
 

@@ -173,6 +173,9 @@ pub struct PolicyRow {
     pub paging: Option<String>,
     /// What it may act on: patterns of `NAMESPACE/NAME`.
     pub targets: Vec<String>,
+    /// Why it asks for approval whatever its mode: rollbacks of it were marked wrong. Absent while it is trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distrust: Option<String>,
 }
 
 /// The policies in use.
@@ -186,6 +189,15 @@ pub struct PolicyList {
     pub commit: Option<String>,
     /// What was wrong with the last reload.
     pub reload_problem: Option<String>,
+}
+
+/// A policy is trusted again.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct PolicyRearmed {
+    /// Always true.
+    pub done: bool,
+    /// Which.
+    pub policy: String,
 }
 
 /// How the service is.

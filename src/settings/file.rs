@@ -23,7 +23,6 @@ pub(super) struct File {
     pub(super) prometheus: Vec<Endpoint>,
     pub(super) alertmanager: Vec<Endpoint>,
     pub(super) watchdog: Option<Vec<String>>,
-    #[schemars(schema_with = "channels")]
     pub(super) channels: Option<Vec<ChannelSettings>>,
     pub(super) http: Http,
     pub(super) tokens: Tokens,
@@ -152,14 +151,6 @@ impl JsonSchema for Scalar {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": ["string", "number"]})
     }
-}
-
-/// What every channel has; what its kind has stands with the kinds, in `notify`.
-fn channels(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
-    })
 }
 
 /// An address, or an address with credentials from files.

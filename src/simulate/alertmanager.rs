@@ -24,6 +24,7 @@ pub(super) struct Peer {
 struct Silence {
     matchers: Vec<Matcher>,
     by: String,
+    until: Option<Time>,
 }
 
 /// An alert, and what was said about it.
@@ -112,8 +113,8 @@ impl Alertmanager {
         self.held.retain(|_, held| held.alert.label("alertname") != alertname);
     }
 
-    pub(super) fn silence(&mut self, matchers: Vec<Matcher>, by: String) {
-        self.silences.push(Silence { matchers, by });
+    pub(super) fn silence(&mut self, matchers: Vec<Matcher>, by: String, until: Option<Time>) {
+        self.silences.push(Silence { matchers, by, until });
     }
 
     pub(super) fn end_silences(&mut self) {
@@ -131,6 +132,7 @@ impl Alertmanager {
 
     /// The notifications that are due. None while a peer is down that would send them, and none for what is suppressed.
     pub(super) fn notify(&mut self, now: Time) -> Vec<Vec<u8>> {
+        self.silences.retain(|silence| silence.until.is_none_or(|until| now < until));
         let alive = self.peers.iter().any(|peer| !peer.down);
         let interval = self.group_interval;
         let mut told = Vec::new();

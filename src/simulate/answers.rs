@@ -1,11 +1,13 @@
 //! What a simulated world answers when the ports ask. What happens in it by itself is `world.rs`.
 
 use super::channels::Delivered;
+use super::facts;
 use super::world::World;
+use crate::decide::observation::Answer;
 use crate::model::{
     Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpFact, HttpResult,
-    IncidentId, Lookup, Message, Number, Onset, Plan, PreflightReport, Resolution, RolloutStatus, TailSource, TargetId, Time,
-    Unknown, UnknownKind, template,
+    IncidentId, Lookup, Message, Number, Onset, Plan, PreflightReport, Query, Resolution, RolloutStatus, TailSource, TargetId,
+    Time, Unknown, UnknownKind, template,
 };
 
 /// What the ports answer.
@@ -59,6 +61,22 @@ impl World {
         self.prometheus.query(promql, now)
     }
 
+    /// Asks Prometheus for a fact of a target: by its name in a world that says what facts are, else by its query.
+    pub fn answer(&mut self, name: &str, query: &Query, target: Option<&TargetId>, now: Time) -> Answer {
+        self.advance(now);
+        let on = facts::on(&self.cluster.deployments, target.map(|target| &target.at));
+        if let Some(answer) = self.prometheus.answer(name, query, on, now) {
+            return answer;
+        }
+        let ask = |promql: &str| match query.at {
+            Some(at) => self.prometheus.query_at(promql, at, now),
+            None => self.prometheus.query(promql, now),
+        };
+        let value = ask(&query.promql);
+        let floor = query.floor.as_ref().map(|(promql, least)| (ask(promql), least.as_str()));
+        Answer::of(value, floor)
+    }
+
     /// Asks Prometheus for an earlier time.
     pub fn query_at(&mut self, promql: &str, at: Time, now: Time) -> Fact<Number> {
         self.advance(now);
@@ -106,7 +124,7 @@ impl World {
             let current = self.cluster.deployments.get(of)?.current().filter(|set| set.available(now) > 0)?;
             template::images(&current.template).iter().find_map(|image| by_image.get(image)).copied()
         });
-        let result = match status {
+        let result = match self.statuses.get(&check.url).copied().or(status) {
             None => Err("no connection".to_owned()),
             Some(status) if check.status.map_or((200..300).contains(&status), |wanted| wanted == status) => Ok(()),
             Some(status) => Err(format!("status {status}")),

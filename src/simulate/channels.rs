@@ -14,13 +14,21 @@ pub struct Delivered {
 }
 
 /// All channels.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Channels {
+    /// Whether messages are kept once they are taken.
+    pub(super) keeps: bool,
     /// By name, in the settings' order: whether it is down.
     channels: Vec<(String, bool)>,
     taken: Vec<Delivered>,
     /// Pages that are open.
     open: BTreeMap<IncidentId, String>,
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self { keeps: true, channels: Vec::new(), taken: Vec::new(), open: BTreeMap::new() }
+    }
 }
 
 impl Channels {
@@ -52,7 +60,7 @@ impl Channels {
             }
             take(&mut delivery, name, *down);
         }
-        for channel in &delivery.delivered {
+        for channel in delivery.delivered.iter().filter(|_| self.keeps) {
             self.taken.push(Delivered { channel: channel.clone(), message: message.clone() });
         }
         if let (Urgency::Page, Some(incident), Some(channel)) = (message.urgency, &message.incident, delivery.delivered.first()) {

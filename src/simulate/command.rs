@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cluster::Doubt;
 use super::driver::Driver;
+use super::firing::Firing;
 use super::line::{Line, parse_duration};
 use super::prometheus::{Rule, Series};
 use super::world::{NewDeployment, Part, World};
@@ -75,7 +76,16 @@ pub enum Person {
         /// How long.
         span: Duration,
     },
-    /// Right or wrong.
+    /// Trusts a policy again.
+    Rearm {
+        /// Which policy.
+        policy: String,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Says of a rollback that it was right or wrong.
     Mark {
         /// Which incident, by its number in the story.
         incident: Option<usize>,
@@ -115,6 +125,7 @@ pub enum Event {
     Break(String),
     RefusePods(Option<String>),
     Fire { labels: Labels, onset: Option<Duration>, tail: Option<Duration> },
+    Firing(Box<Firing>),
     Resolve(String),
     Lose(String),
     Post { labels: Labels, status: AlertStatus, ago: Duration, truncated: u64 },
@@ -123,7 +134,7 @@ pub enum Event {
     Series(String, Series),
     Value(String, Option<f64>),
     Url(String, TargetRef, BTreeMap<String, u16>),
-    Silence(Vec<Matcher>, String),
+    Silence(Vec<Matcher>, String, Option<Duration>),
     EndSilences,
     Inhibit(Vec<Matcher>, Vec<Matcher>),
     Grouping(Duration, Duration),
@@ -172,7 +183,7 @@ impl Person {
             Self::Approve { incident, by, overrides, plan } => {
                 let incident = of(driver, *incident);
                 let known = driver.book().incidents.get(&incident).and_then(|known| known.plan.as_ref());
-                let hash = plan.clone().map(PlanHash).or_else(|| known.map(crate::model::Plan::hash));
+                let hash = plan.clone().map(PlanHash).or_else(|| known.map(|plan| plan.hash()));
                 let plan = hash.unwrap_or_else(|| PlanHash("none".to_owned()));
                 Operation::Approve { incident, plan, by: by.clone(), overrides: overrides.clone() }
             }
@@ -182,6 +193,9 @@ impl Person {
             }
             Self::Mark { incident, mark, by, reason } => {
                 Operation::Mark { incident: of(driver, *incident), mark: *mark, by: by.clone(), reason: reason.clone() }
+            }
+            Self::Rearm { policy, by, reason } => {
+                Operation::Rearm { policy: policy.clone(), by: by.clone(), reason: reason.clone() }
             }
             Self::Change { change } => {
                 Operation::Change { change: Box::new(PostedChange { at: driver.now(), ..(**change).clone() }) }
@@ -221,7 +235,11 @@ impl Event {
             Self::Series(query, series) => world.add_series(query, series.clone()),
             Self::Value(query, value) => world.set_value(query, *value),
             Self::Url(url, of, by_image) => world.add_url(url, of.clone(), by_image.clone()),
-            Self::Silence(matchers, by) => world.silence(matchers.clone(), by),
+            Self::Silence(matchers, by, span) => {
+                let until = span.map(|span| world.now() + span);
+                world.silence(matchers.clone(), by, until);
+            }
+            Self::Firing(firing) => world.add_firing((**firing).clone()),
             Self::EndSilences => world.end_silences(),
             Self::Inhibit(source, target) => world.inhibit(source.clone(), target.clone()),
             Self::Grouping(wait, interval) => world.set_grouping(*wait, *interval),
@@ -278,6 +296,11 @@ pub(super) fn parse(line: &mut Line) -> Result<Command, String> {
         "mark" => Command::Person(Person::Mark {
             incident: line.number()?,
             mark: if line.flag("wrong") { Mark::Wrong } else { Mark::Right },
+            by: line.or("by", "ann"),
+            reason: line.or("reason", "looked at it"),
+        }),
+        "rearm" => Command::Person(Person::Rearm {
+            policy: line.word("a policy")?,
             by: line.or("by", "ann"),
             reason: line.or("reason", "looked at it"),
         }),

@@ -1,52 +1,30 @@
 //! The deterministic driver: one virtual time, one queue, and the same brain as the service. It carries the effects of `step` out
 //! on a world, keeps a journal in bytes, can crash and start again, and watches over the invariants.
 
+mod kept;
 mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::Command;
 use super::transcript::Transcript;
 use super::world::{Emitted, World};
 use crate::decide::book::Book;
+use crate::decide::decision::Decision;
 use crate::decide::effect::{Context, Effect, Input};
 use crate::decide::limits::Limits;
-use crate::decide::observation::{Answer, Observation, Request};
+use crate::decide::observation::{Observation, Request};
 use crate::decide::transition::Event;
 use crate::decide::{step, wake_at};
 use crate::journal::receipt::Receipt;
 use crate::journal::record::{self, Record, Stamped};
-use crate::model::{IncidentId, Message, Source, Time, Urgency};
+use crate::model::{Applied, IncidentId, Message, Source, Time, Urgency};
 use crate::policy::types::Policies;
 use crate::ports::RowKind;
 
-/// How long things take.
-#[derive(Clone, Copy, Debug)]
-pub struct Latency {
-    /// From a durable receipt to its decision.
-    pub inbox: Duration,
-    /// A look-up or an observation.
-    pub read: Duration,
-    /// Dry run and evidence.
-    pub prepare: Duration,
-    /// A write: it is made after half of it, and answered at its end.
-    pub write: Duration,
-    /// A message.
-    pub tell: Duration,
-}
-
-impl Default for Latency {
-    fn default() -> Self {
-        Self {
-            inbox: Duration::from_millis(10),
-            read: Duration::from_millis(100),
-            prepare: Duration::from_secs(1),
-            write: Duration::from_secs(1),
-            tell: Duration::from_millis(200),
-        }
-    }
-}
+pub use kept::{Hook, Keep, Latency, Told, Written};
 
 /// More steps than this at one moment is a loop.
 const STEPS_AT_ONCE: u32 = 10_000;
@@ -74,24 +52,13 @@ struct Row {
     bytes: Vec<u8>,
 }
 
-/// What may happen as soon as an incident is somewhere.
-#[derive(Clone, Debug)]
-pub struct Hook {
-    /// The phase that is entered.
-    pub phase: String,
-    /// How long after.
-    pub delay: Duration,
-    /// What happens.
-    pub command: Command,
-}
-
 /// The driver.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Driver {
     /// The world outside.
     pub world: World,
     /// Sets of policies by name; `main` is in force first.
-    pub sets: BTreeMap<String, Policies>,
+    pub sets: BTreeMap<String, Arc<Policies>>,
     /// The product's times.
     pub limits: Limits,
     /// The cluster's name.
@@ -102,6 +69,14 @@ pub struct Driver {
     pub hooks: Vec<Hook>,
     /// What was seen.
     pub transcript: Transcript,
+    /// What is kept beside it.
+    pub keep: Keep,
+    /// Every write that was made, in order.
+    pub written: Vec<Written>,
+    /// Every message that a channel took, in order.
+    pub told: Vec<Told>,
+    /// Decisions that nobody took yet, if they are kept.
+    pub decisions: Vec<(Time, IncidentId, Arc<Decision>)>,
     in_force: String,
     book: Book,
     now: Time,
@@ -110,6 +85,8 @@ pub struct Driver {
     queue: BTreeMap<(Time, u64), Due>,
     numbers: u64,
     journal: Vec<Row>,
+    /// How many rows there are, kept or not.
+    rows: u64,
     running: bool,
     /// Bodies that nobody acknowledged: Alertmanager sends them again.
     undelivered: Vec<Vec<u8>>,
@@ -120,7 +97,7 @@ pub struct Driver {
 
 impl Driver {
     /// A driver at the beginning of a story; times in the transcript count from `zero`.
-    pub fn new(world: World, sets: BTreeMap<String, Policies>, now: Time, zero: Time) -> Self {
+    pub fn new(world: World, sets: BTreeMap<String, Arc<Policies>>, now: Time, zero: Time) -> Self {
         Self {
             world,
             sets,
@@ -129,6 +106,10 @@ impl Driver {
             latency: Latency::default(),
             hooks: Vec::new(),
             transcript: Transcript::new(zero),
+            keep: Keep { journal: true, invariants: true, decisions: false },
+            written: Vec::new(),
+            told: Vec::new(),
+            decisions: Vec::new(),
             in_force: "main".to_owned(),
             book: Book::default(),
             now,
@@ -136,6 +117,7 @@ impl Driver {
             queue: BTreeMap::new(),
             numbers: 0,
             journal: Vec::new(),
+            rows: 0,
             running: false,
             undelivered: Vec::new(),
             idle_at: now,
@@ -229,6 +211,16 @@ impl Driver {
             Due::Write(effect) => {
                 if let Effect::Apply { number, plan, step, guard } = effect {
                     let applied = self.world.apply(&plan, step, &guard, self.now);
+                    if matches!(applied, Applied::Done { .. }) {
+                        self.written.push(Written {
+                            at: self.now,
+                            incident: plan.incident.clone(),
+                            policy: plan.policy.clone(),
+                            target: plan.target.at.clone(),
+                            from: plan.from.clone(),
+                            to: plan.to.clone(),
+                        });
+                    }
                     let input = Input::Applied { incident: plan.incident.clone(), number, applied };
                     self.answer(self.latency.write / 2, input);
                 }
@@ -267,15 +259,13 @@ impl Driver {
             return;
         }
         let bytes = Receipt::encode(Source::Alertmanager, &body);
-        self.journal.push(Row { kind: RowKind::Receipt, at: self.clock(), bytes });
-        let input = self.received(self.journal.len() - 1);
+        let row = Row { kind: RowKind::Receipt, at: self.clock(), bytes };
+        self.rows += 1;
+        let input = received(self.rows, &row);
+        if self.keep.journal {
+            self.journal.push(row);
+        }
         self.answer(self.latency.inbox, input);
-    }
-
-    fn received(&self, index: usize) -> Input {
-        let row = self.journal.get(index);
-        let read = row.and_then(|row| Receipt::decode(&row.bytes).ok()?.read(row.at).ok());
-        Input::Received { seq: index as u64 + 1, at: row.map_or(self.clock(), |row| row.at), notification: read }
     }
 
     /// One step, after the watch was listened to; at the start it has heard nothing yet.
@@ -294,9 +284,8 @@ impl Driver {
     /// Records are durable before effects start.
     fn step(&mut self, input: Input) {
         self.transcript.input(self.now, &input);
-        let fallback = Policies::default();
-        let policies = self.sets.get(&self.in_force).unwrap_or(&fallback);
-        let ctx = Context { policies, limits: &self.limits, cluster: self.cluster.as_deref() };
+        let policies = self.sets.get(&self.in_force).cloned().unwrap_or_default();
+        let ctx = Context { policies: &policies, limits: &self.limits, cluster: self.cluster.as_deref() };
         let done = step(&ctx, &self.book, input, self.clock());
         for (status, heard) in &done.heard {
             self.transcript.heard(self.now, *status, *heard);
@@ -311,9 +300,12 @@ impl Driver {
         if records.is_empty() {
             return;
         }
-        match record::encode(records) {
-            Ok(bytes) => self.journal.push(Row { kind: RowKind::Step, at: self.clock(), bytes }),
-            Err(why) => self.violations.push(format!("records cannot be written: {why}")),
+        self.rows += 1;
+        if self.keep.journal {
+            match record::encode(records) {
+                Ok(bytes) => self.journal.push(Row { kind: RowKind::Step, at: self.clock(), bytes }),
+                Err(why) => self.violations.push(format!("records cannot be written: {why}")),
+            }
         }
         for stamped in records {
             if let Err(why) = self.book.fold(stamped) {
@@ -323,6 +315,9 @@ impl Driver {
                 self.transcript.event((self.now, stamped.at), id, event, &self.book);
                 self.watch_over(id, event);
                 self.hook(event);
+                if let (Event::Decided { decision }, true) = (event, self.keep.decisions) {
+                    self.decisions.push((self.now, id.clone(), decision.clone()));
+                }
             }
         }
     }
@@ -335,6 +330,7 @@ impl Driver {
         };
         let (hit, rest): (Vec<Hook>, Vec<Hook>) = std::mem::take(&mut self.hooks).into_iter().partition(|h| h.phase == phase);
         self.hooks = rest;
+        self.hooks.extend(hit.iter().filter(|hook| hook.again).cloned());
         for hook in hit {
             self.push(self.now + hook.delay, Due::Command(hook.command));
         }
@@ -346,6 +342,9 @@ impl Driver {
             && text.starts_with("defect:")
         {
             self.violations.push(format!("{} {id}: {text}", self.now));
+        }
+        if !self.keep.invariants {
+            return;
         }
         if !self.book.is_indexed() {
             self.violations.push(format!("{} {id}: what is looked up differs from the book", self.now));
@@ -399,6 +398,14 @@ impl Driver {
             Effect::Tell(message) => {
                 let delivery = self.world.deliver(&message, now);
                 self.transcript.message(now, &message, &delivery);
+                self.told.extend((!delivery.delivered.is_empty()).then(|| Told {
+                    at: now,
+                    incidents: message.incidents().into_iter().cloned().collect(),
+                    moment: message.moment,
+                    urgency: message.urgency,
+                    title: message.title.clone(),
+                    channels: delivery.delivered.clone(),
+                }));
                 let page = message.urgency == Urgency::Page;
                 let Message { incident, folded, id, .. } = *message;
                 self.input(Input::Told { incident, folded, message: id, page, delivery });
@@ -425,13 +432,7 @@ impl Driver {
         let alerts = self.world.view(&request.fingerprints, evaluated_at, now);
         let mut values = BTreeMap::new();
         for (name, query) in &request.queries {
-            let mut ask = |promql: &str| match query.at {
-                Some(at) => self.world.query_at(promql, at, now),
-                None => self.world.query(promql, now),
-            };
-            let value = ask(&query.promql);
-            let floor = query.floor.as_ref().map(|(promql, least)| (ask(promql), least.as_str()));
-            values.insert(name.clone(), Answer::of(value, floor));
+            values.insert(name.clone(), self.world.answer(name, query, request.target.as_ref(), now));
         }
         let rollout = request.rollout.as_ref().zip(request.target.as_ref());
         Observation {
@@ -446,4 +447,10 @@ impl Driver {
             tail: request.tail_of.as_ref().and_then(|alertname| self.world.tail(alertname, now)),
         }
     }
+}
+
+/// What a receipt's row says, as the service reads it.
+fn received(seq: u64, row: &Row) -> Input {
+    let read = Receipt::decode(&row.bytes).ok().and_then(|receipt| receipt.read(row.at).ok());
+    Input::Received { seq, at: row.at, notification: read }
 }

@@ -39,6 +39,8 @@ fn workload(verb: &str, line: &mut Line) -> Result<Event, String> {
                 history_limit: line.integer("history")?.unwrap_or(10),
                 recreate: line.flag("recreate"),
                 config_map: line.value("config"),
+                labels: BTreeMap::new(),
+                template_annotations: BTreeMap::new(),
                 annotations: line.rest().into_iter().collect(),
             };
             Event::Create(new, by)
@@ -88,7 +90,8 @@ fn alert(verb: &str, line: &mut Line) -> Result<Event, String> {
         }
         "silence" => {
             let by = line.or("by", "ann");
-            Event::Silence(matchers(line)?, by)
+            let span = line.duration("for")?;
+            Event::Silence(matchers(line)?, by, span)
         }
         "unsilence" => Event::EndSilences,
         "inhibit" => {

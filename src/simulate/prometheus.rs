@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::deployment::Deployment;
+use super::facts::Facts;
+use super::firing::Scheduled;
+use crate::decide::observation::Answer;
 use crate::model::{
-    Alert, Fact, Fingerprint, Labels, Number, Onset, TailSource, TargetRef, Texts, Time, Unknown, UnknownKind, template,
+    Alert, Fact, Fingerprint, Labels, Number, Onset, Query, TailSource, TargetRef, Texts, Time, Unknown, UnknownKind, template,
 };
 
 /// How often rules are evaluated.
@@ -72,6 +75,12 @@ pub(super) struct Prometheus {
     /// Values that were set by hand; `None`: nothing there.
     fixed: BTreeMap<String, Option<f64>>,
     rules: Vec<(Rule, RuleState)>,
+    /// What facts are by name; where it is said, queries are answered by it.
+    pub(super) facts: Option<Facts>,
+    /// Alerts by a timetable.
+    pub(super) scheduled: Vec<Scheduled>,
+    /// How often rules are evaluated, where it is not `INTERVAL`.
+    pub(super) interval: Option<Duration>,
     /// Onsets and tails of alerts that were made by hand.
     onsets: BTreeMap<Fingerprint, Result<Time, Unknown>>,
     tails: BTreeMap<String, Duration>,
@@ -100,7 +109,30 @@ impl Prometheus {
     }
 
     pub(super) fn next_event(&self) -> Option<Time> {
-        self.next_evaluation
+        self.scheduled.iter().filter_map(Scheduled::next_event).chain(self.next_evaluation).min()
+    }
+
+    /// How often rules are evaluated.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval.unwrap_or(INTERVAL)
+    }
+
+    /// What is answered to a fact's query on a target; `None` in a world that says what queries give.
+    pub(super) fn answer(&self, name: &str, query: &Query, on: Option<&Deployment>, now: Time) -> Option<Answer> {
+        let facts = self.facts.as_ref()?;
+        if self.down_since.is_some() {
+            let mute = || Fact::unknown(silent(), now, "prometheus");
+            return Some(Answer { value: mute(), floor: query.floor.as_ref().map(|_| mute()) });
+        }
+        Some(facts.answer(name, query, on, now))
+    }
+
+    /// What alerts by a timetable do now. Prometheus answers nobody while it is down: a condition stays as it was.
+    pub(super) fn follow_timetables(&mut self, deployments: &BTreeMap<TargetRef, Deployment>, now: Time) -> Vec<(usize, Change)> {
+        let mute = Facts::default();
+        let facts = self.facts.as_ref().filter(|_| self.down_since.is_none() && self.stalled_since.is_none()).unwrap_or(&mute);
+        let step = |(index, scheduled): (usize, &mut Scheduled)| Some((index, scheduled.step(facts, deployments, now)?));
+        self.scheduled.iter_mut().enumerate().filter_map(step).collect()
     }
 
     /// What the series read now.
@@ -119,7 +151,7 @@ impl Prometheus {
         if self.next_evaluation.is_none_or(|at| at > now) {
             return Vec::new();
         }
-        self.next_evaluation = Some(now + INTERVAL);
+        self.next_evaluation = Some(now + self.interval());
         if self.down_since.is_some() || self.stalled_since.is_some() {
             return Vec::new();
         }
@@ -179,7 +211,7 @@ impl Prometheus {
             return Fact::unknown(why, now, "prometheus rules");
         }
         let at = self.stalled_since.unwrap_or_else(|| {
-            let interval = i64::try_from(INTERVAL.as_millis()).unwrap_or(1);
+            let interval = i64::try_from(self.interval().as_millis()).unwrap_or(1).max(1);
             Time::from_millis(now.millis().div_euclid(interval) * interval)
         });
         Fact::known(at, at, "prometheus rules")
@@ -196,7 +228,7 @@ impl Prometheus {
         let of = |(rule, _): &(Rule, RuleState)| {
             let named = rule.labels.get("alertname").is_some_and(|name| name == alertname);
             let look_back = self.series.get(&rule.query).map_or(Duration::ZERO, |series| series.look_back);
-            named.then(|| look_back + rule.keep + 2 * INTERVAL)
+            named.then(|| look_back + rule.keep + 2 * self.interval())
         };
         let tail = self.rules.iter().find_map(of).or_else(|| self.tails.get(alertname).copied());
         let tail = tail.filter(|_| self.down_since.is_none())?;
@@ -253,7 +285,7 @@ fn average(history: &[(Time, Option<f64>)], from: Time, to: Time) -> Option<f64>
     if weight > 0.0 { Some(sum / weight) } else { latest }
 }
 
-fn number(value: f64) -> Result<Number, Unknown> {
+pub(super) fn number(value: f64) -> Result<Number, Unknown> {
     Number::new(value).ok_or_else(|| Unknown::new(UnknownKind::Unusable, "the value is not a number"))
 }
 

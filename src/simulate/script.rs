@@ -18,6 +18,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::{self, Command};
@@ -112,7 +113,7 @@ impl Script {
             "on" => {
                 let phase = line.word("a phase")?;
                 let delay = line.next_if_delay().map_or(Ok(Duration::ZERO), |text| parse_duration(&text))?;
-                self.hooks.push(Hook { phase, delay, command: command::parse(line)? });
+                self.hooks.push(Hook { phase, delay, command: command::parse(line)?, again: false });
                 return Ok(());
             }
             "peers" => self.peers = number(&line.word("a number")?)?,
@@ -158,7 +159,7 @@ impl Script {
             let file = SourceFile { path: "policy.yaml".to_owned(), bytes: text.clone().into_bytes() };
             let loaded = load(&[file], self.cluster.is_some());
             let loaded = loaded.map_err(|problems| format!("policy {name}: {}", diagnostic::to_text(&problems)))?;
-            sets.insert(name.clone(), loaded.policies);
+            sets.insert(name.clone(), Arc::new(loaded.policies));
         }
         let first = self.timeline.first().map_or(self.service, |(at, _)| (*at).min(self.service));
         let mut driver = Driver::new(World::new(first, self.peers), sets, first, self.zero);

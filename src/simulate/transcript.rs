@@ -13,7 +13,12 @@ use crate::model::{AlertStatus, Delivery, IncidentId, Message, Operation, Outcom
 #[derive(Clone, Debug)]
 pub struct Transcript {
     zero: Time,
-    lines: Vec<String>,
+    /// What lies before it is left out.
+    begin: Time,
+    muted: bool,
+    lines: Vec<(Time, String)>,
+    /// The last line.
+    end: String,
     numbers: BTreeMap<IncidentId, usize>,
     /// Incidents of which the last thing said was that they are quiet.
     quiet: BTreeSet<IncidentId>,
@@ -22,12 +27,49 @@ pub struct Transcript {
 impl Transcript {
     /// Times count from `zero`; what lies before it is left out.
     pub fn new(zero: Time) -> Self {
-        Self { zero, lines: Vec::new(), numbers: BTreeMap::new(), quiet: BTreeSet::new() }
+        Self {
+            zero,
+            begin: zero,
+            muted: false,
+            lines: Vec::new(),
+            end: String::new(),
+            numbers: BTreeMap::new(),
+            quiet: BTreeSet::new(),
+        }
+    }
+
+    /// Nothing is written down any more; incidents are numbered all the same.
+    pub fn mute(&mut self) {
+        self.muted = true;
+    }
+
+    /// What lies before `zero` is written down, too, from then on.
+    pub fn begin(&mut self, begin: Time) {
+        self.begin = begin.min(self.zero);
+    }
+
+    /// All lines so far, each with its time.
+    pub fn lines(&self) -> &[(Time, String)] {
+        &self.lines
+    }
+
+    /// How long after `zero` that is, as it stands before a line.
+    pub fn clock(&self, at: Time) -> String {
+        let millis = at.millis() - self.zero.millis();
+        let sign = if millis < 0 { "-" } else { "" };
+        let (seconds, rest) = (millis.abs() / 1000, millis.abs() % 1000);
+        format!("{sign}{:02}:{:02}:{:02}.{rest:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    }
+
+    /// The number of an incident in the story; 1 is the first.
+    pub fn number_of(&self, id: &IncidentId) -> Option<usize> {
+        self.numbers.get(id).copied()
     }
 
     /// All lines so far.
     pub fn text(&self) -> String {
-        self.lines.concat()
+        let line = |(at, text): &(Time, String)| format!("{}  {}\n", self.clock(*at), text.replace('\n', "\n               "));
+        self.lines.iter().map(line).chain([self.end.clone()]).collect()
     }
 
     /// The incident that was opened as the nth; 1 is the first.
@@ -36,17 +78,14 @@ impl Transcript {
     }
 
     fn line(&mut self, at: Time, text: &str) {
-        if at < self.zero {
+        if at < self.begin || self.muted {
             return;
         }
-        let millis = at.millis() - self.zero.millis();
-        let (seconds, rest) = (millis.div_euclid(1000), millis.rem_euclid(1000));
-        let clock = format!("{:02}:{:02}:{:02}.{rest:03}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-        let mut text = text.replace('\n', "\n               ");
+        let mut text = text.to_owned();
         for (id, number) in &self.numbers {
             text = text.replace(id.as_str(), &format!("#{number}"));
         }
-        self.lines.push(format!("{clock}  {text}\n"));
+        self.lines.push((at, text));
     }
 
     fn number(&mut self, id: &IncidentId) -> usize {
@@ -74,6 +113,8 @@ impl Transcript {
             Operation::Pause { by, reason, .. } => format!("{by} pauses: {reason}"),
             Operation::Resume { by, pause } => format!("{by} ends pause {pause}"),
             Operation::Mark { by, mark, reason, .. } => format!("{by} marks it {}: {reason}", mark.as_str()),
+            Operation::Rearm { by, policy, reason } => format!("{by} arms policy `{policy}` again: {reason}"),
+            Operation::LogLevel { by, level } => format!("{by} logs {level}"),
             Operation::Change { change } => format!("posted: {}", change.words()),
         };
         self.line(at, &format!("-- {text}"));
@@ -82,6 +123,9 @@ impl Transcript {
     /// An incident's event, after it was folded; by the world's clock, and by the service's own.
     pub(super) fn event(&mut self, (at, clock): (Time, Time), id: &IncidentId, event: &Event, book: &Book) {
         let number = self.number(id);
+        if self.muted {
+            return;
+        }
         let text = match event {
             Event::Opened { incident } => opened(incident),
             Event::Phase { to } => phase(to, clock),
@@ -122,6 +166,9 @@ impl Transcript {
     }
 
     pub(super) fn message(&mut self, at: Time, message: &Message, delivery: &Delivery) {
+        if self.muted {
+            return;
+        }
         let number = message.incident.as_ref().map_or(0, |id| self.number(id));
         let mut by = delivery.delivered.join(", ");
         for (channel, why) in &delivery.failed {
@@ -144,7 +191,7 @@ impl Transcript {
     }
 
     pub(super) fn end(&mut self, writes: usize) {
-        self.lines.push(format!("writes by backout: {writes}\n"));
+        self.end = format!("writes by backout: {writes}\n");
     }
 }
 

@@ -10,6 +10,8 @@ use super::alertmanager::{self, Alertmanager, Peer};
 use super::channels::Channels;
 use super::cluster::{Cluster, Doubt};
 use super::deployment::Deployment;
+use super::facts::{FactSeries, Facts};
+use super::firing::{Firing, Scheduled};
 use super::prometheus::{Change, Prometheus, Rule, Series};
 use crate::model::{Alert, AlertStatus, Labels, TargetRef, Texts, Time, Unknown, WatchEvent};
 use crate::policy::matcher::Matcher;
@@ -61,6 +63,10 @@ pub struct NewDeployment {
     pub recreate: bool,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The annotations of its pods' template.
+    pub template_annotations: BTreeMap<String, String>,
     /// A ConfigMap that its environment is from.
     pub config_map: Option<String>,
 }
@@ -75,6 +81,8 @@ pub struct World {
     pub(super) channels: Channels,
     /// What health URLs answer, by URL and image.
     pub(super) urls: BTreeMap<String, (TargetRef, BTreeMap<String, u16>)>,
+    /// Health URLs that always answer the same.
+    pub(super) statuses: BTreeMap<String, u16>,
     pub(super) emitted: VecDeque<Emitted>,
 }
 
@@ -108,10 +116,32 @@ impl World {
                     }
                 }
             }
+            for (index, change) in self.prometheus.follow_timetables(&self.cluster.deployments, at) {
+                self.follow(index, change, at);
+            }
             let bodies = self.alertmanager.notify(at);
             self.emitted.extend(bodies.into_iter().map(Emitted::Webhook));
         }
         self.now = self.now.max(now);
+    }
+
+    /// An alert by a timetable begins or ends.
+    fn follow(&mut self, index: usize, change: Change, at: Time) {
+        let Some(firing) = self.prometheus.scheduled.get(index).map(|scheduled| &scheduled.firing) else { return };
+        match change {
+            Change::Fires { labels, starts_at } => {
+                let (annotations, hold, tail) = (firing.annotations.clone(), firing.hold, firing.tail);
+                let alert = self.alertmanager.fire(labels, annotations, starts_at, at);
+                let named = tail.map(|tail| (alert.label("alertname").to_owned(), tail));
+                self.log(format!("alert {} fires", name(&alert.labels)));
+                self.prometheus.know(alert.fingerprint, Ok(starts_at - hold), named);
+            }
+            Change::Ends { labels } => {
+                let labels = Texts::from(&labels);
+                self.log(format!("alert {} is over", name(&labels)));
+                self.alertmanager.end(&labels, at);
+            }
+        }
     }
 
     /// When something happens next by itself.
@@ -162,12 +192,16 @@ impl World {
     /// Somebody makes a Deployment.
     pub fn create(&mut self, new: &NewDeployment, by: &str) {
         let uid = self.cluster.uid(&new.at);
-        let template = pod_template(&new.at.name, &new.image, new.config_map.as_deref());
+        let mut template = pod_template(&new.at.name, &new.image, new.config_map.as_deref());
+        if let (Some(metadata), false) = (template.pointer_mut("/metadata"), new.template_annotations.is_empty()) {
+            metadata["annotations"] = json!(new.template_annotations);
+        }
         let mut made = Deployment::new(new.at.clone(), uid, template, new.replicas, (by, self.now));
         made.ready_after = new.ready_after;
         made.history_limit = new.history_limit;
         made.recreate = new.recreate;
         made.annotations.clone_from(&new.annotations);
+        made.labels.clone_from(&new.labels);
         if let Some(name) = &new.config_map {
             self.cluster.config_maps.insert(format!("{}/{name}", new.at.namespace));
         }
@@ -304,6 +338,22 @@ impl World {
         self.prometheus.watchdog = true;
     }
 
+    /// An alert by a timetable; its conditions are looked at as often as rules are evaluated.
+    pub fn add_firing(&mut self, firing: Firing) {
+        let scheduled = Scheduled::new(firing, self.prometheus.interval(), self.now);
+        self.prometheus.scheduled.push(scheduled);
+    }
+
+    /// From now on facts are what is said here by name, whatever their queries are. The second: the traffic of their floors.
+    pub fn set_facts(&mut self, values: BTreeMap<String, FactSeries>, floors: BTreeMap<String, FactSeries>) {
+        self.prometheus.facts = Some(Facts { values, floors });
+    }
+
+    /// How often rules are evaluated.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.prometheus.interval = Some(interval);
+    }
+
     /// A series that follows what runs.
     pub fn add_series(&mut self, query: &str, series: Series) {
         self.prometheus.add_series(query, series);
@@ -320,9 +370,14 @@ impl World {
         self.urls.insert(url.to_owned(), (of, by_image));
     }
 
+    /// A health URL that always answers the same.
+    pub fn set_status(&mut self, url: &str, status: u16) {
+        self.statuses.insert(url.to_owned(), status);
+    }
+
     /// Somebody silences what matches.
-    pub fn silence(&mut self, matchers: Vec<Matcher>, by: &str) {
-        self.alertmanager.silence(matchers, by.to_owned());
+    pub fn silence(&mut self, matchers: Vec<Matcher>, by: &str, until: Option<Time>) {
+        self.alertmanager.silence(matchers, by.to_owned(), until);
         self.log(format!("silenced by {by}"));
     }
 
@@ -350,6 +405,11 @@ impl World {
             *peer = Peer { up_since: now, down: false, empty: true };
         }
         self.log(format!("alertmanager-{number} was started anew"));
+    }
+
+    /// Channels keep no messages any more.
+    pub fn forget_messages(&mut self) {
+        self.channels.keeps = false;
     }
 
     /// A channel for messages.

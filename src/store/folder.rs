@@ -94,7 +94,8 @@ impl Folder {
     /// An empty file to build a new database in.
     pub(super) fn begin(&self) -> Result<PathBuf, OpenError> {
         let path = self.dir.join(UNFINISHED);
-        for left in [path.clone(), self.dir.join(format!("{UNFINISHED}-journal"))] {
+        for end in ["", "-journal", "-wal", "-shm"] {
+            let left = self.dir.join(format!("{UNFINISHED}{end}"));
             match fs::remove_file(&left) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds what checks deploy/ and prints the folder it lies in. Costs nothing when it is there already.
+# Builds what checks deploy/ and the matchers, and prints the folder it lies in. Costs nothing when it is there already.
 #
 #   kustomize          as people run it
+#   amtool             of an Alertmanager with both parsers of matchers; Debian's has the classic one only
 #   crds/              the CustomResourceDefinitions of Prometheus' operator, as published
 #   dashboard-check    reads a Grafana dashboard by Grafana's own schema, strictly
 #
@@ -39,8 +40,9 @@ if [ ! -e "$tools/complete" ]; then
     done
     chmod u+w "$new"/crds/*
 
-    say "building kustomize $KUSTOMIZE and dashboard-check (about a minute, once)"
+    say "building kustomize $KUSTOMIZE, amtool $AMTOOL and dashboard-check (some minutes, once)"
     (cd dashboard-check && go build -mod=readonly -ldflags "-s -w" -o "$new/dashboard-check" .)
+    GOBIN=$new go install -ldflags "-s -w" "github.com/prometheus/alertmanager/cmd/amtool@v$AMTOOL"
     GOBIN=$new go install -ldflags "-s -w" "sigs.k8s.io/kustomize/kustomize/v5@v$KUSTOMIZE"
 
     touch "$new/complete"

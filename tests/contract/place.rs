@@ -89,6 +89,8 @@ impl Place {
             history_limit: 10,
             recreate: false,
             annotations: std::collections::BTreeMap::new(),
+            labels: std::collections::BTreeMap::new(),
+            template_annotations: std::collections::BTreeMap::new(),
             config_map: None,
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Prometheus, Stage, eventually, http, now, rules, with_namespace};
-use crate::tools::{root, run, text, tool};
+use crate::support::{Prometheus, Stage, eventually, http, now, rules, tool, with_namespace};
+use crate::tools::{root, run, text};
 
 const FILE: &str = "deploy/grafana/backout.json";
 /// What Grafana would put in: a dashboard of the last ten minutes.

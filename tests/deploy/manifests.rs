@@ -10,8 +10,8 @@ use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
 use crate::account::Installation;
-use crate::support::{Backout, Namespace, eventually, with_namespace};
-use crate::tools::{documents, names, object, rendered, root, run, text, tool};
+use crate::support::{Backout, Namespace, eventually, tool, with_namespace};
+use crate::tools::{documents, names, object, rendered, root, run, text};
 
 const OVERLAYS: [&str; 3] = ["overlays/shadow", "overlays/production", "overlays/cluster-wide"];
 

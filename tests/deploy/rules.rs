@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::tools::{beside, documents, object, rendered, root, run, text};
+use crate::support::beside;
+use crate::tools::{documents, object, rendered, root, run, text};
 
 const RULES: &str = "deploy/prometheus/backout.rules.yaml";
 const TESTS: &str = "deploy/prometheus/backout.rules.test.yaml";

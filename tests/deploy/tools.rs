@@ -1,12 +1,11 @@
 //! The programs that check `deploy/`, and what they print.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::built;
+use crate::support::tool;
 
 /// The package's folder.
 pub(crate) fn root() -> &'static Path {
@@ -16,23 +15,6 @@ pub(crate) fn root() -> &'static Path {
 /// A file of the package.
 pub(crate) fn text(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// What `tests/bed/tools.sh` builds or fetches, which is done first if it is not there.
-pub(crate) fn tool(name: &str) -> PathBuf {
-    static TOOLS: OnceLock<PathBuf> = OnceLock::new();
-    let folder = TOOLS.get_or_init(|| {
-        let script = root().join("tests/bed/tools.sh");
-        let output = Command::new("bash").arg(&script).stderr(Stdio::inherit()).output().expect("bash");
-        assert!(output.status.success(), "{} failed: {}", script.display(), output.status);
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-    });
-    folder.join(name)
-}
-
-/// `promtool` or `amtool`, which lie beside the server that they came with.
-pub(crate) fn beside(server: &str, name: &str) -> PathBuf {
-    std::fs::canonicalize(built(server)).expect("the server's program").with_file_name(name)
 }
 
 /// Runs a program to its end; what it printed, or a panic with it.

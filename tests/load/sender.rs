@@ -32,7 +32,7 @@ async fn measure(release: Release, wanted: bool) {
          receivers:\n- name: r\n  webhook_configs:\n  - url: {}\n",
         backout.webhook_url()
     );
-    let sender = Alertmanager::start(release, &config, &[]).await;
+    let sender = Alertmanager::start_alone(release, &config).await;
     let groups: Vec<usize> = (0..GROUPS).collect();
     for chunk in groups.chunks(500) {
         sender.post(Value::Array(chunk.iter().map(|group| alert(*group)).collect())).await;

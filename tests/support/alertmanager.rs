@@ -52,6 +52,15 @@ impl Alertmanager {
     }
 
     pub(crate) async fn start_with(release: Release, config: &str, peers: &[&Self], flags: &[&str]) -> Self {
+        Self::run(release, config, Some(peers), flags).await
+    }
+
+    /// Without clustering, which keeps it from sending as fast as it can.
+    pub(crate) async fn start_alone(release: Release, config: &str) -> Self {
+        Self::run(release, config, None, &[]).await
+    }
+
+    async fn run(release: Release, config: &str, peers: Option<&[&Self]>, flags: &[&str]) -> Self {
         let program = match release {
             Release::Old => built("prometheus-alertmanager"),
             Release::New => built("alertmanager"),
@@ -66,16 +75,22 @@ impl Alertmanager {
                 .current_dir(dir.path())
                 .args(["--config.file=alertmanager.yml", "--storage.path=data"])
                 .arg(format!("--web.listen-address={web}"))
-                .arg(format!("--cluster.listen-address={gossip}"))
-                // It settles in 40 of these.
-                .args(["--cluster.gossip-interval=25ms", "--cluster.pushpull-interval=1s"])
-                .args(peers.iter().map(|peer| format!("--cluster.peer={}", peer.gossip)))
                 .args(flags);
+            match peers {
+                Some(peers) => command
+                    .arg(format!("--cluster.listen-address={gossip}"))
+                    // It settles in 40 of these.
+                    .args(["--cluster.gossip-interval=25ms", "--cluster.pushpull-interval=1s"])
+                    .args(peers.iter().map(|peer| format!("--cluster.peer={}", peer.gossip))),
+                None => command.arg("--cluster.listen-address="),
+            };
             let mut process = Process::spawn("alertmanager", &mut command, &dir.path().join("log"));
             let url = format!("http://{web}");
             if came_up(&mut process, &url).await {
                 let mut this = Self { process, url, gossip, http: http(), _dir: dir };
-                this.wait_peers(peers.len() + 1).await;
+                if let Some(peers) = peers {
+                    this.wait_peers(peers.len() + 1).await;
+                }
                 return this;
             }
             let log = process.log();

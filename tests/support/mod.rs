@@ -21,7 +21,7 @@ mod wait;
 
 pub(crate) use alertmanager::{Alertmanager, Release, route_to_webhook};
 pub(crate) use backout::{Backout, Setup};
-pub(crate) use bed::built;
+pub(crate) use bed::{beside, built, tool};
 pub(crate) use control_plane::{BACKOUT_USER, ControlPlane, Write, client_of};
 pub(crate) use gate::Gate;
 pub(crate) use namespace::{Namespace, SCHEDULER, deployment, image_of, rolled_out, with_namespace};

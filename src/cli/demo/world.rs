@@ -64,6 +64,8 @@ fn deployment(name: &str, image: &str) -> NewDeployment {
         history_limit: 10,
         recreate: false,
         annotations: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        template_annotations: BTreeMap::new(),
         config_map: None,
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn json(explained: &Explained, policies: &Policies, missing: &[String
             "brake": decision.and_then(|decision| decision.brake),
             "mode": decision.map(|decision| decision.mode),
             "summary": decision.map_or_else(|| incident.page.as_ref().map(|page| page.text.as_str()), |d| Some(&d.summary)),
-            "plan": incident.plan.as_ref().map(Plan::hash),
+            "plan": incident.plan.as_deref().map(Plan::hash),
             "was": explained.known.get(&incident.id),
             "incident": report::json(incident)["incident"],
         })

@@ -270,7 +270,7 @@ async fn what_is_open_on_the_target_is_decided_anew_and_nothing_else_moves() {
     assert_eq!(ids(&again), ids(&first), "the very incidents");
     assert_eq!(again.known.values().copied().collect::<std::collections::BTreeSet<_>>(), ["approval", "shadowed"].into());
     for (before, after) in first.incidents.iter().zip(&again.incidents) {
-        let plan = |incident: &crate::decide::incident::Incident| incident.plan.as_ref().map(Plan::hash);
+        let plan = |incident: &crate::decide::incident::Incident| incident.plan.as_deref().map(Plan::hash);
         assert_eq!((plan(before), &before.phase), (plan(after), &after.phase));
     }
     let mut text = Output::new(Format::Text).text();
@@ -346,7 +346,7 @@ async fn an_explanation_says_where_everything_comes_from() {
     }
     let json = show::json(&explained, &policies, &[]);
     assert_eq!(json["verdicts"][0]["outcome"], "rollback");
-    let hash = explained.incidents[0].plan.as_ref().map(Plan::hash).expect("a plan");
+    let hash = explained.incidents[0].plan.as_deref().map(Plan::hash).expect("a plan");
     assert_eq!(json["verdicts"][0]["plan"], hash.to_string());
     assert!(json["verdicts"][0]["incident"]["decision"]["observation"]["workload"].is_object());
     assert_eq!(json["alerts"][0]["heard"], "news");

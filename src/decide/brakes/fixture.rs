@@ -113,8 +113,8 @@ impl World {
         }
     }
 
-    pub(in crate::decide) fn member(&mut self) -> &mut Member {
-        self.incident.members.values_mut().next().expect("the fixture has one")
+    pub(in crate::decide) fn change_member(&mut self, change: impl FnMut(&mut Member)) {
+        self.incident.members.change_all(change);
     }
 
     /// A change of the fixture's target, posted as made that long ago.
@@ -144,11 +144,11 @@ impl World {
     }
 
     pub(in crate::decide) fn lose_onset(&mut self) {
-        self.member().onset.at = Err(unreachable());
+        self.change_member(|member| member.onset.at = Err(unreachable()));
     }
 
     pub(in crate::decide) fn onset(&mut self, at: Time) {
-        self.member().onset.at = Ok(at);
+        self.change_member(|member| member.onset.at = Ok(at));
     }
 }
 
@@ -223,42 +223,13 @@ fn incident(target: &TargetId, now: Time) -> Incident {
         generator_url: String::new(),
     };
     let onset = Onset { at: Ok(now - minutes(10)), source: "ALERTS_FOR_STATE".to_owned() };
-    let key = alert.occurrence().to_string();
     let member = Member { alert, received_at: now - minutes(8), onset, resolved_at: None, truncated: false };
+    let id = IncidentId("i1".to_owned());
     Incident {
-        id: IncidentId("i1".to_owned()),
-        lane: Lane::Live,
-        policy: "web".to_owned(),
-        paging: None,
         target: Some(target.clone()),
-        unresolved: None,
-        blind_on: None,
         release: Some(digest("b")),
-        opened_at: now - minutes(8),
-        located_at: None,
-        members: BTreeMap::from([(key, member)]),
-        phase: Phase::Deciding { since: now },
-        asked: None,
-        retry: None,
-        wanted: Vec::new(),
-        decision: None,
-        plan: None,
-        approval: None,
-        preflight: None,
-        evidence: None,
-        attempts: Vec::new(),
-        passed_over: Vec::new(),
-        page: None,
-        acknowledged: None,
-        vetoed: None,
-        quiet_since: None,
         heard_at: now,
-        change_landed_at: None,
-        decided_at: None,
-        next: 0,
-        begun: 0,
-        notes: Vec::new(),
-        marked: None,
+        ..Incident::new(id, Lane::Live, "web".to_owned(), member, Phase::Deciding { since: now })
     }
 }
 

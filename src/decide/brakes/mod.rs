@@ -15,10 +15,12 @@ mod quiet_start;
 mod recent_change;
 mod stale_facts;
 mod truncated;
+mod trust;
 mod words;
 
 pub use fit_target::choose as choose_release;
 pub use recent_change::{Change, change};
+pub use trust::distrust;
 
 use super::book::{Book, History};
 use super::decision::{Grip, Judgement};
@@ -96,6 +98,7 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
         Brake::StaleFacts => stale_facts::judge(scene),
         Brake::Truncated => truncated::judge(scene),
         Brake::Permission => permission::judge(scene),
+        Brake::Trust => trust::judge(scene),
     };
     if judgement.holds() && scene.overrides.iter().any(|name| name == brake.as_str()) {
         return Judgement { grip: Grip::Overridden, ..judgement };
@@ -128,8 +131,9 @@ mod tests {
         world.incident.target = None;
         world.observation.watch_heard_at = None;
         for judgement in judge_all(&world.scene()) {
-            // A cut notification is known to us or it was not cut.
-            assert!(judgement.holds() || judgement.brake == Brake::Truncated, "{}", judgement.brake);
+            // A cut notification, or what people marked, is known to us or there was none.
+            let known = matches!(judgement.brake, Brake::Truncated | Brake::Trust);
+            assert!(judgement.holds() || known, "{}", judgement.brake);
         }
     }
 

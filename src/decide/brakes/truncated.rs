@@ -71,18 +71,18 @@ mod tests {
     #[test]
     fn a_rule_that_was_passed_over_may_have_lost_its_alert() {
         let mut world = World::new();
-        world.member().truncated = true;
+        world.change_member(|member| member.truncated = true);
         let data = Matcher::new("kind", Op::Equal, "corruption").expect("a matcher");
         world.policy.decide.insert(0, Rule { name: "data".to_owned(), matchers: vec![data], ..world.rule.clone() });
         assert_eq!(judge(&world.scene()).grip, Grip::Held);
-        world.member().alert.labels.insert("kind", "corruption");
+        world.change_member(|member| member.alert.labels.insert("kind", "corruption"));
         assert_eq!(judge(&world.scene()).grip, Grip::Free, "it is here, and its rule was passed over for another reason");
     }
 
     #[test]
     fn a_rule_without_conditions_draws_on_nothing() {
         let mut world = World::new();
-        world.member().truncated = true;
+        world.change_member(|member| member.truncated = true);
         assert_eq!(judge(&world.scene()).grip, Grip::Free);
         assert!(judge(&world.scene()).because.contains("was cut"));
     }

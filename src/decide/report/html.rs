@@ -170,7 +170,7 @@ impl<'a> Page<'a> {
             closed,
             acknowledged: incident.acknowledged.as_ref().map(|(_, by)| by.as_str()),
             vetoed: incident.vetoed.as_ref().map(|(_, by, why)| format!("{by}: {why}")),
-            decision: incident.decision.as_ref().map(verdict),
+            decision: incident.decision.as_deref().map(verdict),
             page: incident.page.as_ref().map(|page| {
                 // What the verdict said already is not said again.
                 let news = incident.decision.as_ref().is_none_or(|decision| decision.summary != page.text);
@@ -180,10 +180,10 @@ impl<'a> Page<'a> {
             alerts: incident.members.values().map(alert).collect(),
             marked: incident.marked.as_ref().map(|marked| format!("{} by {}: {}", marked.mark.as_str(), marked.by, marked.why)),
             changes: changes.iter().map(|change| posted(change)).collect(),
-            plan: incident.plan.as_ref().map(plan),
+            plan: incident.plan.as_deref().map(plan),
             attempts: incident.attempts.iter().map(attempt).collect(),
             notes: incident.notes.iter().map(|note| NoteRow { at: when(note.at), text: &note.text }).collect(),
-            evidence: incident.evidence.as_ref(),
+            evidence: incident.evidence.as_deref(),
         }
     }
 }
@@ -323,6 +323,8 @@ fn span(span: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// An incident of the demo, as its API told it.
@@ -334,16 +336,16 @@ mod tests {
     fn incident() -> Incident {
         let mut incident = example();
         let evil = "<script>alert('x')</script>\"'&<i>";
-        for member in incident.members.values_mut() {
+        incident.members.change_all(|member| {
             member.alert.labels.insert("alertname", evil);
             member.alert.labels.insert("evil", evil);
-        }
+        });
         incident.policy = evil.to_owned();
         incident.vetoed = Some((incident.opened_at, evil.to_owned(), evil.to_owned()));
-        incident.notes.push(crate::decide::incident::Note { at: incident.opened_at, text: evil.to_owned() });
-        incident.evidence =
-            Some(Evidence { sections: [(evil.to_owned(), evil.to_owned())].into(), missing: vec![evil.to_owned()] });
-        if let Some(decision) = &mut incident.decision {
+        incident.notes.push_back_mut(crate::decide::incident::Note { at: incident.opened_at, text: evil.to_owned() });
+        let evidence = Evidence { sections: [(evil.to_owned(), evil.to_owned())].into(), missing: vec![evil.to_owned()] };
+        incident.evidence = Some(Arc::new(evidence));
+        if let Some(decision) = incident.decision.as_mut().map(Arc::make_mut) {
             decision.summary = evil.to_owned();
             decision.rules.iter_mut().for_each(|rule| rule.rule = evil.to_owned());
             decision.brakes.iter_mut().for_each(|brake| brake.because = evil.to_owned());

@@ -23,7 +23,7 @@ fn acting(rules: &str, besides: &str) -> String {
 /// A world in which nothing holds a rollback: the alert fires, with these labels and annotations.
 fn world(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> World {
     let mut world = World::new();
-    let mut member = world.incident.members.pop_first().expect("it has one").1;
+    let mut member = world.incident.members.values().next().expect("it has one").clone();
     member.alert.labels = Texts::of([("alertname", "HighErrors")].into_iter().chain(labels.iter().copied()));
     member.alert.annotations = Texts::of(annotations.iter().copied());
     let on_peer = AlertOnPeer {
@@ -33,7 +33,7 @@ fn world(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> World {
     };
     let peer = PeerView { peer: "am".to_owned(), up: hours(9), alerts: vec![on_peer], watchdog_at: None };
     world.observation.alerts.peers = vec![Fact::known(peer, world.now, "alertmanager")];
-    world.incident.members.insert(member.alert.occurrence().to_string(), member);
+    world.incident.members = [member].into_iter().collect();
     world.observation.values.clear();
     world
 }

@@ -12,7 +12,7 @@ use crate::engine::view;
 use crate::model::{Operation, Order};
 use crate::policy::types::Policies;
 use crate::ports::ControlError;
-use crate::ports::answer::{ChangeTold, IncidentTold, PauseBegun, PauseEnded};
+use crate::ports::answer::{ChangeTold, IncidentTold, PauseBegun, PauseEnded, PolicyRearmed};
 
 impl Engine {
     pub(super) fn command(&mut self, command: Command, batch: &mut Batch) {
@@ -80,7 +80,8 @@ impl Engine {
 fn done(book: &Book, operation: &Operation, known: bool) -> Result<Value, ControlError> {
     match operation {
         Operation::Pause { .. } => view::json(&PauseBegun { done: true, pause: book.next }),
-        Operation::Resume { .. } => view::json(&PauseEnded { done: true }),
+        Operation::Rearm { policy, .. } => view::json(&PolicyRearmed { done: true, policy: policy.clone() }),
+        Operation::Resume { .. } | Operation::LogLevel { .. } => view::json(&PauseEnded { done: true }),
         Operation::Change { change } => {
             // What is there already may have been told in other words that mean the same: at another time, by the same key.
             let kept = book.changes(&change.target).iter().find(|kept| kept.id == change.id).unwrap_or(change);

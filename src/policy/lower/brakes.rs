@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::diagnostic::Raised;
 use super::super::source::At;
 use super::super::syntax::{self, BrakeKeys, DisableOnly, DurationText, GapKeys, WithinKeys};
-use super::super::types::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts};
+use super::super::types::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts, Trust};
 use super::super::yaml::{Field, Listed, Short};
 use super::Lower;
 use super::text::Zero;
@@ -36,6 +36,7 @@ impl Lower<'_> {
                 query: self.time(&keys.query, default.query),
             }),
             truncated: self.switch(&written.truncated),
+            trust: self.brake(&written.trust, defaults.trust, |keys, default, _| self.trust(keys, default)),
         }
     }
 
@@ -76,13 +77,6 @@ impl Lower<'_> {
                 for (name, at) in keys.intervals.get().into_iter().flat_map(|Listed(items)| items).filter_map(Field::placed) {
                     self.known("time interval", name, at, &known);
                 }
-            });
-        }
-        if let Some((keys, at)) = written.trust.placed() {
-            later("trust", Some(at), &keys.disabled);
-            self.brake(&written.trust, Setting::On(()), |keys, (), _| {
-                self.time(&keys.within, Duration::ZERO);
-                self.one_or_more("wrong", &keys.wrong);
             });
         }
     }
@@ -134,6 +128,15 @@ impl Lower<'_> {
             back: back.map_or(default.back, |(back, _)| *back),
             last_live: self.time(&keys.last_live, default.last_live),
         }
+    }
+
+    fn trust(&self, keys: &syntax::TrustKeys, default: Trust) -> Trust {
+        let wrong = keys.wrong.placed();
+        if let Some((0, at)) = wrong {
+            let raised = Raised::error("impossible-number", at, "`wrong: 0` would trust nobody, whatever was marked");
+            self.raise(raised.expected("a whole number, 1 or more").help("for a policy that always asks, write `mode: approve`"));
+        }
+        Trust { wrong: wrong.map_or(default.wrong, |(wrong, _)| *wrong).max(1), within: self.time(&keys.within, default.within) }
     }
 
     fn budget(&self, keys: &syntax::BudgetKeys, default: Budget, mode: Mode) -> Budget {

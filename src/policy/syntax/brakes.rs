@@ -39,7 +39,7 @@ pub(in super::super) struct Brakes {
     pub(in super::super) data_latch: Field<DataLatchKeys>,
     /// Times in which nothing is rolled back.
     pub(in super::super) freeze: Field<Short<FreezeKeys>>,
-    /// Humans marked this policy's rollbacks wrong.
+    /// Rollbacks that people marked wrong: the policy asks for approval until somebody arms it again.
     pub(in super::super) trust: Field<TrustKeys>,
 }
 
@@ -162,6 +162,16 @@ brake! {
 }
 
 brake! {
+    /// When a policy is not trusted any more.
+    TrustKeys, "trust brake" {
+        /// So many rollbacks were marked wrong (1).
+        wrong: u32,
+        /// Within this time (30d).
+        within: DurationText,
+    }
+}
+
+brake! {
     /// A brake without numbers.
     DisableOnly, "brake without numbers" {}
 }
@@ -209,14 +219,4 @@ brake! {
 impl Shorthand for FreezeKeys {
     const NAME: &'static str = "$short:intervals";
     type Value = Listed<String>;
-}
-
-brake! {
-    /// Humans marked this policy's rollbacks wrong.
-    TrustKeys, "trust brake" {
-        /// So many (1).
-        wrong: u32,
-        /// Within this (30d).
-        within: DurationText,
-    }
 }

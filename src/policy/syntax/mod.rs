@@ -18,7 +18,9 @@ use serde::Deserialize;
 
 use super::yaml::{Entries, Field};
 
-pub(super) use brakes::{BrakeKeys, Brakes, BudgetKeys, DisableOnly, FitTargetKeys, FlappingKeys, GapKeys, WithinKeys};
+pub(super) use brakes::{
+    BrakeKeys, Brakes, BudgetKeys, DisableOnly, FitTargetKeys, FlappingKeys, GapKeys, TrustKeys, WithinKeys,
+};
 pub(super) use fact::{Fact, FactAs, HttpFact};
 pub(super) use interval::{TimeInterval, TimeRange, Times};
 pub(super) use later::{Weight, not_yet, refused, weight};

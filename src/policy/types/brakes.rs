@@ -46,6 +46,23 @@ pub struct BrakeSettings {
     pub stale_facts: Setting<StaleFacts>,
     /// Whether a cut notification holds.
     pub truncated: Setting<()>,
+    /// How many rollbacks may be marked wrong.
+    pub trust: Setting<Trust>,
+}
+
+/// `trust`: so many rollbacks that were marked wrong within that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// From so many on.
+    pub wrong: u32,
+    /// A mark counts for this long.
+    pub within: Duration,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { wrong: 1, within: Duration::from_secs(30 * 24 * 60 * 60) }
+    }
 }
 
 impl Default for BrakeSettings {
@@ -61,6 +78,7 @@ impl Default for BrakeSettings {
             owner: Setting::On(()),
             stale_facts: Setting::On(StaleFacts::default()),
             truncated: Setting::On(()),
+            trust: Setting::On(Trust::default()),
         }
     }
 }
@@ -85,6 +103,7 @@ impl BrakeSettings {
             Brake::Owner => reason(&self.owner),
             Brake::StaleFacts => reason(&self.stale_facts),
             Brake::Truncated => reason(&self.truncated),
+            Brake::Trust => reason(&self.trust),
             Brake::Paused | Brake::Permission => None,
         }
     }

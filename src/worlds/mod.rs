@@ -1,0 +1,17 @@
+//! L4: tests of policies. A test file becomes a simulated world in which the service's own engine lives in virtual time; what it
+//! did is held against what is expected. Decides nothing itself, prints nothing.
+
+mod build;
+mod coverage;
+mod files;
+mod got;
+mod judge;
+mod rules;
+mod run;
+
+pub use build::{Surroundings, driver};
+pub use coverage::{Coverage, Gap, Judged, Share};
+pub use files::{Loaded, Unusable, find, load};
+pub use got::Got;
+pub use judge::Miss;
+pub use run::{Failure, Line, Report, run, run_all};
