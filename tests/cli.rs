@@ -520,6 +520,28 @@ async fn check_says_all_that_is_wrong_and_sums_up() {
 }
 
 #[tokio::test]
+async fn check_is_strict_where_it_is_told_to_be() {
+    // A warning that no other test has: a policy that somebody should have read again.
+    let late = rules(&format!("{SHADOW}    review_by: 2020-02-29\n"));
+    let folder = path(&late, "");
+    let usual = backout(&["check", "--rules", &folder]).await;
+    assert_eq!(code(&usual), 0, "{}", out(&usual));
+    assert!(out(&usual).contains("warning[review-overdue]") && out(&usual).contains(", 1 warning"), "{}", out(&usual));
+    let strict = backout(&["check", "--strict", "--rules", &folder]).await;
+    assert_eq!(code(&strict), 1);
+    assert!(out(&strict).contains("not ok (--strict)"), "{}", out(&strict));
+    let json = backout(&["check", "--strict", "--rules", &folder, "--format", "json"]).await;
+    let json: Value = serde_json::from_slice(&json.stdout).expect("json");
+    assert_eq!((&json["ok"], &json["errors"], &json["warnings"]), (&json!(false), &json!(0), &json!(1)));
+    let github = backout(&["check", "--rules", &folder, "--format", "github"]).await;
+    assert!(out(&github).starts_with("::warning file="), "{}", out(&github));
+
+    let in_time = rules(&format!("{SHADOW}    review_by: 2999-12-31\n"));
+    assert_eq!(code(&backout(&["check", "--strict", "--rules", &path(&in_time, "")]).await), 0);
+    assert_eq!(code(&backout(&["check", "--rules", "/nowhere"]).await), 2);
+}
+
+#[tokio::test]
 async fn check_knows_the_channels_of_the_settings() {
     let acting = SHADOW.replace("    owner:", "    mode: enforce\n    paging: in_front\n    targets: [shop/web]\n    owner:");
     let folder = rules(&acting);

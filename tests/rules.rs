@@ -35,7 +35,7 @@ fn words(schema: &Value, found: &mut BTreeSet<String>) {
 
 /// The tables of the reference: what the heading of the first column says, and the rows' cells.
 fn tables() -> Vec<(String, Vec<Vec<String>>)> {
-    let reference = fs::read_to_string(rules().join("README.md")).unwrap();
+    let reference = fs::read_to_string(rules().join("README.md")).expect("it can be read");
     let mut tables: Vec<(String, Vec<Vec<String>>)> = Vec::new();
     let mut is_in_table = false;
     for line in reference.lines() {
@@ -47,7 +47,7 @@ fn tables() -> Vec<(String, Vec<Vec<String>>)> {
         if !is_in_table {
             tables.push((plain(&cells[0]), Vec::new()));
         } else if !line.starts_with("|--") {
-            tables.last_mut().unwrap().1.push(cells);
+            tables.last_mut().expect("a heading came first").1.push(cells);
         }
         is_in_table = true;
     }
@@ -172,4 +172,74 @@ fn the_schema_is_for_editors() {
     assert!(text.contains("additionalProperties\":false"), "unknown keys are refused");
     assert!(text.contains("How long an alert must have been firing"), "keys are explained");
     assert!(!text.contains("$defs/Field"), "{text}");
+}
+
+/// As JSON, the way an editor sees it: scalars without quotes are numbers and truths where they look like them.
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// The examples of the reference, each as a file of its own.
+fn examples() -> Vec<String> {
+    let reference = fs::read_to_string(rules().join("README.md")).expect("it can be read");
+    let mut found = Vec::new();
+    let mut blocks = reference.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(""));
+    for block in blocks.by_ref() {
+        found.push(if block.starts_with("- ") {
+            let indented: String = block.lines().map(|line| format!("      {line}\n")).collect();
+            format!("policies:\n  - name: example\n    decide:\n{indented}")
+        } else {
+            block.to_owned()
+        });
+    }
+    assert!(found.len() >= 2, "{found:?}");
+    found
+}
+
+#[test]
+fn every_policy_that_is_shipped_is_valid_by_the_schema() {
+    let schema = schema();
+    assert!(jsonschema::meta::is_valid(&schema), "the schema itself is one of draft 2020-12");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let mut files: Vec<(String, String)> =
+        rules_dir::read(&rules()).unwrap().into_iter().map(|file| (file.path, String::from_utf8(file.bytes).unwrap())).collect();
+    files.extend(examples().into_iter().map(|text| ("README.md".to_owned(), text)));
+    assert!(files.len() >= 3);
+    for (path, text) in files {
+        let errors: Vec<String> =
+            validator.iter_errors(&yaml(&text)).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{path}:\n{}\n{text}", errors.join("\n"));
+    }
+}
+
+/// What the program reads, the schema must not call wrong: an editor would underline what is right.
+#[test]
+fn the_schema_takes_what_the_program_takes() {
+    let schema = schema();
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy_errors");
+    let mut counts = [0, 0];
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        // Readers that know merge keys have merged before the schema sees them.
+        let is_merged = path.file_stem().is_some_and(|name| name == "merge_key");
+        if is_merged || path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let (Ok(text), report) = (fs::read_to_string(&path), fs::read_to_string(path.with_extension("txt")).unwrap()) else {
+            continue;
+        };
+        let Ok(value) = serde_saphyr::from_str::<Value>(&text) else { continue };
+        let is_valid = validator.is_valid(&value);
+        if report.ends_with("applied\n") && !value.is_null() {
+            counts[0] += 1;
+            let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+            assert!(is_valid, "{}: {errors:?}", path.display());
+        }
+        // What is of the wrong shape an editor can show; the rest is for `check`.
+        if report.contains("error[unknown-key]") || report.contains("error[unknown-value]") {
+            counts[1] += 1;
+            assert!(!is_valid, "{} has an unknown key, and the schema takes it", path.display());
+        }
+    }
+    assert!(counts[0] >= 3 && counts[1] >= 10, "{counts:?}");
 }

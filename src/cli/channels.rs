@@ -66,7 +66,7 @@ fn ticked(names: &[&str]) -> String {
 }
 
 /// An error at a line; at `word` in it, where that stands there.
-fn at(files: &[SourceFile], place: &Place, word: Option<&str>, code: &'static str, message: String) -> Diagnostic {
+pub(super) fn at(files: &[SourceFile], place: &Place, word: Option<&str>, code: &'static str, message: String) -> Diagnostic {
     const LONGEST_EXCERPT: usize = 200;
     let bytes = files.iter().find(|file| file.path == place.file).map_or(&b""[..], |file| &file.bytes);
     let content = String::from_utf8_lossy(bytes);

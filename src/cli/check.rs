@@ -3,15 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::channels;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Style, Text};
+use crate::clock::SystemClock;
 use crate::model::Mode;
-use crate::policy::diagnostic::{Diagnostic, to_github, to_text};
+use crate::policy::diagnostic::{Diagnostic, Severity, to_github, to_text};
 use crate::policy::types::Policies;
-use crate::policy::{self, channels_named};
+use crate::policy::{self, SourceFile, channels_named};
+use crate::ports::Clock as _;
 use crate::rules_dir;
 use crate::settings::ForPolicies;
 
@@ -27,6 +31,9 @@ pub struct CheckArgs {
     /// The cluster's name, where the settings do not say it; acting needs one
     #[arg(long, env = "BACKOUT_CLUSTER_NAME", value_name = "NAME")]
     pub cluster_name: Option<String>,
+    /// Take warnings for errors: exit code 1 when there is one
+    #[arg(long)]
+    pub strict: bool,
     /// How to print; `github` puts each problem beside its line in a pull request
     #[arg(long, value_enum)]
     pub format: Option<CheckFormat>,
@@ -48,7 +55,7 @@ pub enum CheckFormat {
 /// # Errors
 /// The folder or the settings cannot be read. Mistakes in the policies are the answer, not an error.
 pub(super) fn run(args: &CheckArgs, output: Output) -> Result<Exit, Failure> {
-    let CheckArgs { rules, config, cluster_name, format } = args;
+    let CheckArgs { rules, config, cluster_name, strict, format } = args;
     let files = rules_dir::read(rules).map_err(|error| {
         Failure::usage(error.to_string()).help("name the folder of policy files with `--rules` or BACKOUT_RULES")
     })?;
@@ -62,14 +69,18 @@ pub(super) fn run(args: &CheckArgs, output: Output) -> Result<Exit, Failure> {
     if let (Some(known), Some(policies)) = (&known, &policies) {
         diagnostics.extend(channels::problems(&files, policies, &known.channels));
     }
+    if let Some(policies) = &policies {
+        diagnostics.extend(overdue(&files, policies, today()));
+    }
     let unchecked = match (&known, &policies) {
         (None, Some(policies)) => channels_named(policies).into_iter().map(|(name, _)| name).collect(),
         _ => std::collections::BTreeSet::new(),
     };
-    let found = Found { rules, files: files.len(), policies, diagnostics, unchecked: unchecked.into_iter().collect() };
+    let unchecked = unchecked.into_iter().collect();
+    let found = Found { rules, files: files.len(), policies, diagnostics, unchecked, strict: *strict };
     let usual = if output.is_json() { CheckFormat::Json } else { CheckFormat::Text };
     found.print(format.unwrap_or(usual), output)?;
-    Ok(if found.errors() == 0 { Exit::Done } else { Exit::Negative })
+    Ok(if found.errors() == 0 && !(*strict && found.warnings() > 0) { Exit::Done } else { Exit::Negative })
 }
 
 /// What a check found.
@@ -79,6 +90,7 @@ struct Found<'a> {
     policies: Option<Policies>,
     diagnostics: Vec<Diagnostic>,
     unchecked: Vec<String>,
+    strict: bool,
 }
 
 impl Found<'_> {
@@ -87,7 +99,7 @@ impl Found<'_> {
     }
 
     fn warnings(&self) -> usize {
-        self.diagnostics.len() - self.errors()
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.is_warning()).count()
     }
 
     fn print(&self, format: CheckFormat, output: Output) -> Result<(), Failure> {
@@ -110,12 +122,13 @@ impl Found<'_> {
             json!({ "name": policy.name, "mode": policy.mode, "place": place })
         });
         json!({
-            "ok": self.errors() == 0,
+            "ok": self.errors() == 0 && !(self.strict && self.warnings() > 0),
             "files": self.files,
             "policies": rows.collect::<Vec<_>>(),
             "hash": self.policies.as_ref().map(|policies| policies.hash.as_str()),
             "errors": self.errors(),
             "warnings": self.warnings(),
+            "notes": self.diagnostics.len() - self.errors() - self.warnings(),
             "channels_not_checked": self.unchecked,
             "diagnostics": self.diagnostics,
         })
@@ -133,7 +146,11 @@ impl Found<'_> {
         };
         match &self.policies {
             Some(policies) if self.errors() == 0 => {
-                text.styled(Style::Green, "ok");
+                let is_strict = self.strict && self.warnings() > 0;
+                text.styled(
+                    if is_strict { Style::Red } else { Style::Green },
+                    if is_strict { "not ok (--strict)" } else { "ok" },
+                );
                 let (policies, files) = (summary(policies), counted(self.files, "file"));
                 text.line(format_args!(": {policies} in {files} of `{folder}`{warnings}"));
             }
@@ -144,6 +161,29 @@ impl Found<'_> {
             }
         }
     }
+}
+
+/// Policies that somebody should have read again by now.
+fn overdue(files: &[SourceFile], policies: &Policies, today: Date) -> Vec<Diagnostic> {
+    let late = policies.policies.iter().filter_map(|policy| Some((policy, policy.review_by.filter(|by| *by < today)?)));
+    late.map(|(policy, by)| Diagnostic {
+        severity: Severity::Warning,
+        help: Some("read it again, and say by when somebody must the next time".to_owned()),
+        ..channels::at(
+            files,
+            &policy.place,
+            Some(&policy.name),
+            "review-overdue",
+            format!("the policy `{}` was to be read again by {by}", policy.name),
+        )
+    })
+    .collect()
+}
+
+/// The day, in UTC.
+fn today() -> Date {
+    let now = jiff::Timestamp::from_millisecond(SystemClock.now().millis()).unwrap_or_default();
+    TimeZone::UTC.to_datetime(now).date()
 }
 
 /// `3 policies (2 shadow, 1 enforce)`.

@@ -42,7 +42,10 @@ impl Draft<'_> {
         // A title is one line, whatever stood in a label.
         let line = filled(&words.title).map(|title| title.split(char::is_control).collect::<Vec<_>>().join(" "));
         let body = words.text.as_ref().and_then(filled);
-        (line.unwrap_or_else(|| title.to_owned()), body.unwrap_or_else(|| text.to_owned()))
+        // What only would have been done must not read as if it were.
+        let shadow = if self.incident.lane.is_shadow() { "(shadow) " } else { "" };
+        let title = line.map_or_else(|| title.to_owned(), |line| format!("{shadow}{line}"));
+        (title, body.unwrap_or_else(|| text.to_owned()))
     }
 
     /// What the words of a message may name. What is not known is left out.
@@ -67,6 +70,8 @@ impl Draft<'_> {
             let place = format!("{}:{}", policy.place.file, policy.place.line);
             words.insert("policy".to_owned(), json!({ "name": policy.name, "owner": policy.owner, "place": place }));
         }
+        let figures = incident.decision.iter().flat_map(|decision| &decision.figures);
+        words.insert("figures".to_owned(), figures.map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect());
         let mut report = Map::from_iter([("text".to_owned(), Value::from(text))]);
         if let Some(decision) = &incident.decision {
             report.insert("outcome".to_owned(), decision.outcome.as_str().into());

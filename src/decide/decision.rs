@@ -1,10 +1,12 @@
 //! A verdict with everything that it rests on: the report that explains it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::observation::Observation;
 use super::presence::Presence;
-use crate::model::{Brake, Dependency, Mode, Outcome, Plan, Reason, Time};
+use crate::model::{Brake, Dependency, Mode, Outcome, Plan, PlannedStep, Reason, Time};
 
 /// How a brake judged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +132,12 @@ pub struct Decision {
     /// What did not answer, where something unknown rests on it.
     #[serde(default)]
     pub blind_on: Option<Dependency>,
+    /// What would be done at once, whatever the verdict: steps that nobody carries out yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<PlannedStep>,
+    /// The policy's figures, by name: what each came to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, String>,
     /// Where the page or ticket goes.
     pub to: Vec<String>,
     /// Channels that are told besides.

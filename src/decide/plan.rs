@@ -53,10 +53,28 @@ pub(super) fn build(
     })
 }
 
+/// What a procedure that makes things safe would do, if everything in it can be filled in. It is about no release.
+pub(super) fn contain(
+    ctx: &Context<'_>,
+    incident: &Incident,
+    procedure: &Procedure,
+    steps: &[&Step],
+) -> Option<Vec<PlannedStep>> {
+    let mut variables = request::about_alert(incident, ctx.cluster);
+    if let Value::Object(variables) = &mut variables {
+        variables.insert("plan".to_owned(), json!({ "procedure": procedure.name, "policy": incident.policy }));
+    }
+    steps.iter().map(|step| listed(step, &variables)).collect()
+}
+
 fn planned(step: &Step, to: &ReleaseRef, variables: &Value) -> Option<PlannedStep> {
     if step.is_undo() {
         return Some(PlannedStep::Undo { to: to.clone() });
     }
+    listed(step, variables)
+}
+
+fn listed(step: &Step, variables: &Value) -> Option<PlannedStep> {
     let keys = step.keys.iter().map(|(name, template)| {
         let is_address = matches!(name.as_str(), "get" | "post" | "put" | "patch" | "delete");
         let text = if is_address { template.render_url(variables) } else { template.render(variables) };

@@ -106,6 +106,8 @@ fn context(draft: &Draft<'_>) -> String {
             lines.push(format!("veto:    backout veto {} --reason WHY", incident.id));
         }
     }
+    let figures = incident.decision.iter().flat_map(|decision| &decision.figures);
+    lines.extend(figures.map(|(name, value)| format!("{name}: {value}")));
     lines.extend(draft.links().into_iter().map(|(name, url)| format!("link {name}: {url}")));
     lines.push(format!("why:     backout report {}", incident.id));
     lines.join("\n")

@@ -1,5 +1,7 @@
 //! The decision itself: presence, rules in order, brakes, plan. A pure function; what it rests on goes into the report.
 
+use std::collections::BTreeMap;
+
 use super::book::Book;
 use super::brakes::{self, Scene};
 use super::decision::{Decision, Grip, Judgement, RuleTrail, Truth};
@@ -51,6 +53,7 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
         }
         Some((rule, _)) => judge.follow(rule, &read, &mut decision),
     }
+    decision.figures = judge.figures();
     if !decision.wanted.is_empty() {
         decision.reason = Reason::RuleUnknown;
         decision.summary = format!("facts that a step reads were not observed: {}", decision.wanted.join(", "));
@@ -78,6 +81,8 @@ fn blank(ctx: &Context<'_>, incident: &Incident, observation: &Observation, pres
         wanted: Vec::new(),
         unknown: Vec::new(),
         blind_on: None,
+        first: Vec::new(),
+        figures: BTreeMap::new(),
         to: Vec::new(),
         tell: Vec::new(),
         change_landed_at: None,
@@ -163,7 +168,11 @@ impl<'a> Judge<'a> {
 
     /// Decides a condition over what this decision sees.
     fn eval(&self, condition: &Expr) -> crate::policy::expr::Outcome {
-        condition.eval(&IncidentScope {
+        self.with_scope(|scope| condition.eval(scope))
+    }
+
+    fn with_scope<T>(&self, read: impl FnOnce(&IncidentScope<'_>) -> T) -> T {
+        read(&IncidentScope {
             book: self.book,
             incident: self.incident,
             observation: self.observation,
@@ -172,6 +181,15 @@ impl<'a> Judge<'a> {
             intervals: &self.ctx.policies.intervals,
             now: self.now,
         })
+    }
+
+    /// What the policy's figures come to. Nothing is asked for them.
+    fn figures(&self) -> BTreeMap<String, String> {
+        let shown = |figure: &Expr| match self.with_scope(|scope| figure.show(scope)) {
+            Ok(value) => value,
+            Err(reasons) => reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        };
+        self.policy.figures.iter().map(|(name, figure)| (name.clone(), shown(figure))).collect()
     }
 
     fn ask(&self, rule: &Rule) -> (RuleTrail, Tri, Vec<String>) {
@@ -232,6 +250,27 @@ impl<'a> Judge<'a> {
                 decision.summary = format!("rule `{}` says fix forward", rule.name);
             }
             VerdictRule::Rollback { levels } => self.roll_back(rule, levels, read, decision),
+        }
+        if let Some(procedure) = rule.first.as_ref().and_then(|name| self.ctx.policies.procedures.get(name)) {
+            self.contain(procedure, decision);
+        }
+    }
+
+    /// Lists what would be done at once. Nobody carries it out yet, and the decision says so.
+    fn contain(&self, procedure: &Procedure, decision: &mut Decision) {
+        let name = &procedure.name;
+        match self.chosen(procedure, &mut Vec::new()) {
+            Ok((steps, _)) => match plan::contain(self.ctx, self.incident, procedure, &steps) {
+                Some(steps) => {
+                    let words: Vec<String> = steps.iter().map(ToString::to_string).collect();
+                    decision.summary.push_str(&format!("; first `{name}`, which is not carried out yet: {}", words.join(", ")));
+                    decision.first = steps;
+                }
+                None => decision.summary.push_str(&format!("; first `{name}`: not everything in it can be filled in")),
+            },
+            Err((kind, _)) => {
+                decision.summary.push_str(&format!("; whether the step `{}` of `{name}` is done cannot be told", kind.as_str()));
+            }
         }
     }
 

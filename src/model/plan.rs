@@ -1,6 +1,7 @@
 //! A plan: a rollback with no choices left. An executor may refuse it (a guard failed), never choose.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,20 @@ impl PlannedStep {
     /// Whether an executor exists for it.
     pub fn is_carried_out(&self) -> bool {
         matches!(self, Self::Undo { .. })
+    }
+}
+
+impl fmt::Display for PlannedStep {
+    /// For people: `undo`, `scale (replicas: 0, workload: deployment/worker)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Listed { keys, .. } if !keys.is_empty() => {
+                let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+                write!(f, " ({})", keys.join(", "))
+            }
+            Self::Listed { .. } | Self::Undo { .. } => Ok(()),
+        }
     }
 }
 

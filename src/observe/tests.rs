@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use super::{AlertmanagerClient, HttpProbeClient, PrometheusClient, PrometheusLimits, WATCHDOG};
-use crate::model::{Fingerprint, HttpCheck, PeerAlertState, Time, UnknownKind};
+use crate::model::{Fingerprint, HttpCheck, HttpFact, PeerAlertState, Time, UnknownKind};
 use crate::outgoing::{Clients, EndpointSettings};
 use crate::policy::matcher::parse_one;
 use crate::ports::{Alertmanagers, Clock, HttpProbe, Prometheus};
@@ -209,6 +209,50 @@ async fn a_filter_that_got_lost_makes_no_other_alert_the_watchdog() {
         // A time that cannot be read spoils the witness, not the peer's word; of the alerts themselves it would.
         assert_eq!(told, Some(expected), "{alerts:?}");
     }
+}
+
+#[tokio::test]
+async fn a_query_for_the_past_says_when() {
+    // The server says at what time it was asked: the form is `query=x&timeout=…&time=…`.
+    let asked = Arc::new(std::sync::Mutex::new(String::new()));
+    let seen = Arc::clone(&asked);
+    let app = Router::new().fallback(async move |body: String| {
+        *seen.lock().expect("no panic") = body;
+        TWO
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let client = prometheus(&[&url]);
+    assert_eq!(client.query_at("x".to_owned(), Time::from_millis(1_700_000_000_042)).await.value.map(|n| n.get()), Ok(2.0));
+    assert!(asked.lock().expect("no panic").ends_with("&time=1700000000.042"), "{asked:?}");
+    client.query("x".to_owned()).await;
+    assert!(!asked.lock().expect("no panic").contains("time=1"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_value_of_a_document_is_one_scalar() {
+    let probe = HttpProbeClient::new(&clients(), Arc::new(Still));
+    let (url, _) = server(|_, path| match path {
+        "/good" => (200, r#"{"a":{"n":1.5,"t":"x","b":true,"z":null,"l":[1]}}"#.to_owned()),
+        "/odd" => (200, "<html>".to_owned()),
+        _ => (404, "{}".to_owned()),
+    })
+    .await;
+    let fetch = async |path: &str, pointer: &str| {
+        let what = HttpFact { url: format!("{url}{path}"), pointer: pointer.to_owned() };
+        probe.fetch(what).await.value.map_err(|why| why.kind)
+    };
+    assert_eq!(fetch("/good", "/a/n").await, Ok("1.5".to_owned()));
+    assert_eq!(fetch("/good", "/a/t").await, Ok("x".to_owned()));
+    assert_eq!(fetch("/good", "/a/b").await, Ok("true".to_owned()));
+    assert_eq!(fetch("/good", "/a/z").await, Err(UnknownKind::Empty));
+    assert_eq!(fetch("/good", "/b").await, Err(UnknownKind::Empty));
+    assert_eq!(fetch("/good", "/a/l").await, Err(UnknownKind::Unusable));
+    assert_eq!(fetch("/odd", "").await, Err(UnknownKind::Unusable));
+    assert_eq!(fetch("/gone", "").await, Err(UnknownKind::Unusable));
+    let broken = HttpFact { url: breaks_off(true).await, pointer: String::new() };
+    assert_eq!(probe.fetch(broken).await.value.map_err(|why| why.kind), Err(UnknownKind::Unreachable));
 }
 
 #[tokio::test]

@@ -110,6 +110,8 @@ pub struct Policy {
     pub tail: Option<Duration>,
     /// Addresses that every message of it shows, by name.
     pub links: Vec<(String, Template)>,
+    /// Values that every message of it shows, by name.
+    pub figures: Vec<(String, Expr)>,
     /// How soon things should be over.
     pub objectives: Vec<Objectives>,
     /// By when somebody must have read it again.

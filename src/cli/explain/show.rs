@@ -224,7 +224,7 @@ fn write_onset(member: &Member, now: Time, text: &mut Text) {
 }
 
 fn write_facts(decision: &Decision, now: Time, text: &mut Text) {
-    let Observation { at, workload, alerts, values, .. } = &decision.observation;
+    let Observation { at, workload, alerts, values, texts, .. } = &decision.observation;
     match workload {
         Some(Resolution::Found { workload }) => {
             let current = format!("runs {} ({})", workload.images.join(", "), workload.release.short());
@@ -262,6 +262,13 @@ fn write_facts(decision: &Decision, now: Time, text: &mut Text) {
         text.line(format_args!("  {:<22} {said} [{}, {} ago]", "", peer.source, span(now.since(peer.at))));
     }
     values.iter().for_each(|(name, answer)| write_value(name, answer, now, text));
+    for (name, fact) in texts {
+        let value = match &fact.value {
+            Ok(value) => format!("{value:?}"),
+            Err(why) => format!("unknown: {why}"),
+        };
+        text.line(format_args!("  {:<22} {value} [{}, {} ago]", format!("facts.{name}"), fact.source, span(now.since(fact.at))));
+    }
 }
 
 fn state(state: &PeerAlertState) -> &'static str {
@@ -293,17 +300,23 @@ fn write_plan(plan: &Plan, outcome: Outcome, text: &mut Text) {
         let revision = release.revision.map_or_else(String::new, |number| format!(", revision {number}"));
         text.line(format_args!("  {name:<10}{} ({}{revision})", release.label(), release.digest));
     }
-    let steps: Vec<&str> = plan.steps.iter().map(crate::model::PlannedStep::name).collect();
+    let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
     let level = &plan.level;
     text.line(format_args!("  procedure {} (level {} of {}): {}", plan.procedure, level.number, level.of, steps.join(", ")));
     text.line(format_args!("  mode      {}, countdown {}", plan.mode.as_str(), duration::format(plan.countdown)));
-    let verify = &plan.verify;
-    let mut proof = Vec::new();
-    proof.extend(verify.rollout.then(|| "the rollout is complete".to_owned()));
-    proof.extend(verify.alert.then(|| "the alerts are resolved".to_owned()));
-    proof.extend(verify.facts.iter().cloned());
-    proof.extend(verify.http.iter().map(|check| format!("{} answers", check.url)));
-    text.line(format_args!("  proof     within {}: {}", duration::format(verify.within), proof.join("; ")));
+    if !plan.on_failure.is_empty() {
+        let steps: Vec<String> = plan.on_failure.iter().map(ToString::to_string).collect();
+        text.line(format_args!("  if it fails {}", steps.join(", ")));
+    }
+    for (number, verify) in plan.verify.stages().enumerate() {
+        let mut proof = Vec::new();
+        proof.extend(verify.rollout.then(|| "the rollout is complete".to_owned()));
+        proof.extend(verify.alert.then(|| "the alerts are resolved".to_owned()));
+        proof.extend(verify.facts.iter().cloned());
+        proof.extend(verify.http.iter().map(|check| format!("{} answers", check.url)));
+        let word = if number == 0 { "proof" } else { "then" };
+        text.line(format_args!("  {word:<9} within {}: {}", duration::format(verify.within), proof.join("; ")));
+    }
 }
 
 /// Rounded to seconds once there are some.

@@ -253,6 +253,7 @@ fn policy() -> Policy {
         approval_within: None,
         tail: None,
         links: Vec::new(),
+        figures: Vec::new(),
         objectives: Vec::new(),
         review_by: None,
     }

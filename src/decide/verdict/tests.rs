@@ -271,6 +271,23 @@ fn a_plan_lists_every_step_and_never_acts_by_one_without_hands() {
 }
 
 #[test]
+fn what_would_be_done_first_is_listed() {
+    let all = policies(
+        "policies: [{name: web, decide: [{matchers: ['kind = \"data-loss\"'], first: stop, page: {latch: true}}, {first: calm, rollback: undo}]}]\nprocedures: [{name: calm, kind: contain, steps: [{scale: {replicas: 1, when: 'labels.tier == \"tin\"'}}, {http: {post: 'https://x.example/{{ target.name }}'}}]}]",
+    );
+    let decision = decided(&all, &world(&[("kind", "data-loss")], &[]));
+    assert_eq!(decision.first.iter().map(ToString::to_string).collect::<Vec<_>>(), ["scale (replicas: 0)"]);
+    assert!(
+        decision.summary.ends_with("first `stop`, which is not carried out yet: scale (replicas: 0)"),
+        "{}",
+        decision.summary
+    );
+    let decision = decided(&all, &world(&[], &[]));
+    assert_eq!((decision.outcome, decision.mode), (Outcome::Rollback, Mode::Shadow));
+    assert_eq!(decision.first.iter().map(ToString::to_string).collect::<Vec<_>>(), ["http (post: https://x.example/web)"]);
+}
+
+#[test]
 fn what_is_not_carried_out_is_refused_above_shadow() {
     let refused = |text: &str| {
         let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];

@@ -26,7 +26,15 @@ pub(super) fn check(source: &str, parsed: &Parsed, env: &Env) -> Result<(Node, B
     Ok((root.node, checker.facts))
 }
 
-/// Checks an expression of any type.
+/// Checks an expression of any type; gives its root and the facts that it names.
+pub(super) fn any(source: &str, parsed: &Parsed, env: &Env) -> Result<(Node, BTreeSet<String>), Vec<Problem>> {
+    let mut checker = Checker::new(source, parsed, env);
+    let root = checker.lower(&parsed.root);
+    checker.all_problems()?;
+    Ok((root.node, checker.facts))
+}
+
+/// What an expression comes to.
 pub(super) fn type_of(source: &str, parsed: &Parsed, env: &Env) -> Result<Type, Vec<Problem>> {
     let mut checker = Checker::new(source, parsed, env);
     let root = checker.lower(&parsed.root);

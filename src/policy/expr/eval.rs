@@ -25,6 +25,15 @@ pub(super) fn run(root: &Node, source: &str, scope: &dyn Scope) -> Outcome {
     Outcome { tri, read: run.read }
 }
 
+/// Evaluates from the root, and says in words what it comes to.
+pub(super) fn show(root: &Node, source: &str, scope: &dyn Scope) -> Result<String, Vec<Unknown>> {
+    let mut run = Run { source, scope, read: BTreeMap::new(), locals: Vec::new(), fuel: FUEL };
+    match run.eval(root) {
+        _ if run.fuel == 0 => Err(vec![Unknown::new(source, "it takes too long to evaluate")]),
+        value => value.map(|value| value.to_string()),
+    }
+}
+
 /// Steps of one evaluation: a loop in a loop over 250 alerts.
 const FUEL: u32 = 1_000_000;
 

@@ -89,6 +89,24 @@ impl Expr {
         Ok(Self { checked: Arc::new(Checked { source: source.to_owned(), root, facts }) })
     }
 
+    /// Checks an expression of any type, which is there to be shown.
+    ///
+    /// # Errors
+    /// All its problems, unless it cannot be parsed at all.
+    pub fn shown(source: &str, env: &Env) -> Result<Self, Vec<Problem>> {
+        let parsed = parse::parse(source).map_err(|problem| vec![problem])?;
+        let (root, facts) = check::any(source, &parsed, env)?;
+        Ok(Self { checked: Arc::new(Checked { source: source.to_owned(), root, facts }) })
+    }
+
+    /// What it comes to, in words; or what was unknown.
+    ///
+    /// # Errors
+    /// Something that it reads is unknown.
+    pub fn show(&self, scope: &dyn Scope) -> Result<String, Vec<Unknown>> {
+        eval::show(&self.checked.root, &self.checked.source, scope)
+    }
+
     /// As it was written.
     pub fn source(&self) -> &str {
         &self.checked.source

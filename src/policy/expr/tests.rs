@@ -56,6 +56,23 @@ impl Scope for Fixed {
     }
 }
 
+#[test]
+fn any_expression_can_be_shown() {
+    for (source, wanted) in [
+        ("change.age", Ok("10m")),
+        ("change.new", Ok("shop:1")),
+        ("1 + 2", Ok("3")),
+        ("facts.errors > 0.1", Ok("true")),
+        ("alert.starts_at - now", Ok("-10m")),
+        ("change.kinds", Ok("[image, config]")),
+        ("facts.lost", Err(())),
+    ] {
+        let shown = Expr::shown(source, &env()).unwrap().show(&scope());
+        assert_eq!(shown.as_deref().map_err(|_| ()), wanted, "{source}");
+    }
+    assert!(Expr::shown("change.agee", &env()).is_err());
+}
+
 fn env() -> Env {
     let fact = |name: &str, of| (name.to_owned(), of);
     Env {

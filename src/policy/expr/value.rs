@@ -67,6 +67,28 @@ pub(super) enum Val {
     Map(Arc<BTreeMap<String, Val>>),
 }
 
+impl fmt::Display for Val {
+    /// For people: text as it is, everything else as in reports.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Double(value) => write!(f, "{value}"),
+            Self::Text(value) => f.write_str(value),
+            Self::Span(nanos) => {
+                let sign = if *nanos < 0 { "-" } else { "" };
+                write!(f, "{sign}{}", duration::format(Duration::from_nanos(nanos.unsigned_abs())))
+            }
+            Self::Time(at) => Value::Time(*at).fmt(f),
+            Self::List(values) => {
+                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                write!(f, "[{}]", values.join(", "))
+            }
+            Self::Map(values) => write!(f, "{{{} keys}}", values.len()),
+        }
+    }
+}
+
 impl Val {
     pub(super) fn text(text: &str) -> Self {
         Self::Text(text.into())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 
 use super::super::diagnostic::Raised;
-use super::super::expr::Env;
+use super::super::expr::{Env, Expr};
 use super::super::source::At;
 use super::super::syntax::{
     self, Announcement as Written, Announcements, Approval, DateText, Drill, DurationText, File, FollowUp, TemplateText,
@@ -20,7 +20,7 @@ use super::verify::has_literal_host;
 use crate::model::Moment;
 
 /// What the words of messages may name.
-pub(super) const MESSAGE_PATHS: [&str; 30] = [
+pub(super) const MESSAGE_PATHS: [&str; 31] = [
     "incident.id",
     "incident.status",
     "incident.lead",
@@ -47,6 +47,7 @@ pub(super) const MESSAGE_PATHS: [&str; 30] = [
     "report.summary",
     "report.text",
     "links.",
+    "figures.",
     "policy.name",
     "policy.owner",
     "policy.place",
@@ -195,17 +196,22 @@ impl Lower<'_> {
         items.iter().filter_map(Field::placed).map(one).collect()
     }
 
-    /// What of a policy is checked here and carried out nowhere yet.
-    pub(super) fn for_people_later(&self, written: &syntax::Policy, env: &Env) {
-        self.later("policy", "figures", &written.figures);
-        for (name, figure) in written.figures.get().into_iter().flat_map(|Entries(entries)| entries) {
-            if let Some((name, at)) = name.placed() {
-                self.check_name("figure", name, at);
-            }
-            if let Some((text, at)) = figure.placed() {
-                self.value(text, at, env);
+    /// Values that are there to be shown.
+    pub(super) fn figures(&self, field: &Field<Entries<syntax::CelText>>, env: &Env) -> Vec<(String, Expr)> {
+        let mut figures = Vec::new();
+        for (name, figure) in field.get().into_iter().flat_map(|Entries(entries)| entries) {
+            let (Some((name, name_at)), Some((syntax::CelText(text), at))) = (name.placed(), figure.placed()) else { continue };
+            self.check_name("figure", name, name_at);
+            match Expr::shown(text, env) {
+                Ok(expr) => figures.push((name.clone(), expr)),
+                Err(problems) => problems.into_iter().for_each(|problem| self.problem("bad-condition", at, text, problem)),
             }
         }
+        figures
+    }
+
+    /// What of a policy is checked here and carried out nowhere yet.
+    pub(super) fn for_people_later(&self, written: &syntax::Policy) {
         self.later("policy", "evidence", &written.evidence);
         if let Some(evidence) = written.evidence.get() {
             let help = Zero::Refused("write for example `1h`");

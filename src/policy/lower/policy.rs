@@ -42,10 +42,11 @@ impl Lower<'_> {
             approval_within: self.approval(&written.approval),
             tail: self.duration(&written.tail, Zero::Allowed),
             links: self.links(&written.links),
+            figures: self.figures(&written.figures, &env),
             objectives: self.objectives(&written.objectives),
             review_by: self.review_by(&written.review_by),
         };
-        self.for_people_later(written, &env);
+        self.for_people_later(written);
         self.may_act(written, mode, at);
         let later = self.take_later();
         let who = format!("the policy `{}`", policy.name);

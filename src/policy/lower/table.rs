@@ -188,7 +188,7 @@ impl Lower<'_> {
         let place = |row: usize| rows.get(row).map_or(at, |row| row.at);
         for row in &found.never {
             let raised = Raised::error("unreachable-rule", place(*row), format!("row {} is never reached", row + 1));
-            self.raise(raised.help("the rows above it take all that it names: move it up, or remove it"));
+            self.raise(raised.help("what it names is never, or the rows above it take it all: move it up, or remove it"));
         }
         for (first, second, words) in &found.overlaps {
             let message = format!("row {} overlaps row {}, which wins: {words}", second + 1, first + 1);

@@ -25,7 +25,18 @@ impl Lower<'_> {
     /// A problem inside a scalar.
     pub(super) fn problem(&self, code: &'static str, at: At, text: &str, problem: Problem) {
         let place = self.sources.within(at, &problem.at, text);
-        self.raise(Raised::error(code, place, problem.message).maybe_help(problem.help));
+        let raised = Raised::error(code, place, problem.message).maybe_help(problem.help.clone());
+        let usual = match code {
+            "bad-condition" => Some("a CEL condition that can be true and can be false, such as `facts.errors > 0.5`"),
+            "bad-query" => Some("PromQL such as `sum(rate(errors_total{namespace=\"$namespace\"}[2m]))`"),
+            "bad-matcher" => Some("a matcher such as `severity = \"critical\"`"),
+            "bad-template" => Some("text with values as in `{{ labels.app }}`"),
+            _ => None,
+        };
+        self.raise(match usual.filter(|_| problem.help.is_none()) {
+            Some(usual) => raised.expected(usual),
+            None => raised,
+        });
     }
 
     pub(super) fn duration(&self, field: &Field<DurationText>, zero: Zero) -> Option<Duration> {

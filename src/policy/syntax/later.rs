@@ -15,7 +15,7 @@ pub(in super::super) enum Weight {
 /// Keys and values that are not carried out, behind the type that holds them.
 const LATER: &[(&str, Weight, &[&str])] = &[
     ("file", Weight::Tells, &["drills"]),
-    ("policy", Weight::Tells, &["evidence", "figures", "follow_ups", "objectives"]),
+    ("policy", Weight::Tells, &["evidence", "follow_ups", "objectives"]),
     ("rule", Weight::Changes, &["first"]),
     ("page", Weight::Changes, &["latch"]),
     // Nobody is asked, so that it stays unknown: nothing acts on it.

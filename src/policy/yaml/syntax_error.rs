@@ -14,11 +14,12 @@ pub(super) fn explain(error: &ScanError, at: At, text: &str) -> Raised {
         K::TabNotAllowed | K::TabInBlockIndentation | K::TabAtBlockScalarStart | K::TabInIndentation | K::TabInPlainScalar => {
             raised("a tab where YAML wants spaces").help("indent with spaces only")
         }
-        K::RecursionLimitExceeded => Raised::error("too-deep", at, "lists and maps are nested deeper than 32"),
+        K::RecursionLimitExceeded => Raised::error("too-deep", at, "lists and maps are nested deeper than 32")
+            .help("nothing in the language is: is a bracket left open?"),
         K::UnclosedQuotedScalar | K::DocumentIndicatorInQuotedScalar => {
             raised("a quote that is not closed").help("close it; write `''` for a quote within single quotes")
         }
-        K::UnclosedFlowCollection { open } => raised(&format!("`{open}` is not closed")),
+        K::UnclosedFlowCollection { open } => raised(&format!("`{open}` is not closed")).help("close it, on this line or below"),
         K::MismatchedFlowCollectionEnd { open, close } => raised(&format!("`{open}` is closed by `{close}`")),
         K::MisplacedFlowCollectionEnd => raised("a closing bracket without an opening one"),
         K::ExpectedFlowMappingSeparator | K::UnexpectedEofFlowMapping | K::UnexpectedEofImplicitFlowMapping => {

@@ -168,7 +168,8 @@ impl<'a> Builder<'a, '_> {
     fn open(&mut self, node: Node<'a>) -> Result<(), Stop> {
         if self.open.len() >= MAX_DEPTH {
             let message = format!("lists and maps are nested deeper than {MAX_DEPTH}");
-            self.sink.raise(Raised::error("too-deep", node.at, message));
+            self.sink
+                .raise(Raised::error("too-deep", node.at, message).help("nothing in the language is: is a bracket left open?"));
             return Err(Stop);
         }
         self.open.push(Open { node, key: None, keys: BTreeMap::new() });
