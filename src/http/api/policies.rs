@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::said::Words;
 use super::{Answer, App, ask, operate, said};
 use crate::http::auth::{Operator, Reader};
+use crate::http::error::Problem;
 use crate::model::Operation;
 use crate::ports::Question;
 use crate::ports::answer::{PolicyList, PolicyRearmed};
@@ -33,7 +34,10 @@ pub(super) struct Rearming {
 /// Trusts a policy again whose rollbacks were marked wrong: it acts in its own mode from then on.
 #[utoipa::path(
     post, path = "/policies/rearm", tag = "policies", request_body = Rearming,
-    responses((status = 200, body = PolicyRearmed))
+    responses(
+        (status = 200, body = PolicyRearmed),
+        (status = 409, description = "It is trusted as it is.", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(super) async fn rearm(Operator(identity): Operator, State(shared): App, headers: HeaderMap, body: Body) -> Answer {
     let Rearming { policy, by, reason } = said::body(&shared, &headers, body).await?;
