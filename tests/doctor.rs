@@ -47,10 +47,7 @@ impl Findings {
 }
 
 async fn doctor(args: &[&str]) -> Findings {
-    let mut all = vec!["doctor".to_owned(), "--output".to_owned(), "json".to_owned()];
-    all.extend(args.iter().map(|arg| (*arg).to_owned()));
-    let run = move || Backout::command(&all.iter().map(String::as_str).collect::<Vec<_>>());
-    let output = tokio::task::spawn_blocking(run).await.expect("it runs");
+    let output = Backout::run(&[&["doctor", "--output", "json"], args].concat()).await;
     let json = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     Findings { code: output.status.code(), json }

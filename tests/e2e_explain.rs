@@ -23,10 +23,7 @@ async fn explain(stage: &Stage, policies: &str, more: &[&str]) -> Output {
         ["--prometheus", stage.prometheus.url()],
         ["--alertmanager", stage.alertmanagers[0].url()],
     ];
-    let mut args = vec!["explain".to_owned()];
-    args.extend(asked.concat().into_iter().chain(more.iter().copied()).map(str::to_owned));
-    let run = move || Backout::command(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    tokio::task::spawn_blocking(run).await.expect("it runs")
+    Backout::run(&[&["explain"], asked.concat().as_slice(), more].concat()).await
 }
 
 fn json(output: &Output) -> Value {

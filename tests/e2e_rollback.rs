@@ -87,8 +87,7 @@ fn wanted_journal() -> Option<String> {
 async fn keep_journal(backout: &Backout) {
     let Some(kept) = wanted_journal() else { return };
     let data = backout.data_dir().to_string_lossy().into_owned();
-    let backup = move || Backout::command(&["journal", "backup", &kept, "--data", &data]);
-    let output = tokio::task::spawn_blocking(backup).await.expect("it runs");
+    let output = Backout::run(&["journal", "backup", &kept, "--data", &data]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

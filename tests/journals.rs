@@ -4,16 +4,9 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 use serde_json::Value;
 use support::{Backout, Setup};
-
-async fn command(args: &[&str]) -> Output {
-    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let run = move || Backout::command(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    tokio::task::spawn_blocking(run).await.expect("it runs")
-}
 
 /// A copy of a journal that was kept, in a folder of its own.
 fn copy(kept: &str) -> (tempfile::TempDir, PathBuf) {
@@ -29,7 +22,7 @@ fn copy(kept: &str) -> (tempfile::TempDir, PathBuf) {
 #[tokio::test]
 async fn version_2_of_a_rollback_that_was_verified() {
     let (_folder, data) = copy("v2-verified.db");
-    let verified = command(&["journal", "verify", "--data", data.to_str().expect("text"), "--output", "json"]).await;
+    let verified = Backout::run(&["journal", "verify", "--data", data.to_str().expect("text"), "--output", "json"]).await;
     let verified: Value = serde_json::from_slice(&verified.stdout).expect("json");
     assert_eq!(verified["sound"], true, "{verified:#}");
 

@@ -33,12 +33,6 @@ fn alert() -> Value {
     json!({ "version": "4", "status": "firing", "alerts": [{ "status": "firing", "labels": labels, "startsAt": support::now().to_string() }] })
 }
 
-async fn command(args: &[&str]) -> Output {
-    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let run = move || Backout::command(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    tokio::task::spawn_blocking(run).await.expect("it runs")
-}
-
 fn out(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -137,7 +131,7 @@ async fn an_operator_changes_what_is_logged_while_it_runs() {
         let mut args = vec!["log-level"];
         args.extend(more);
         args.extend(["--url", backout.url(), "--token-file", &token, "--by", "ada"]);
-        command(&args).await
+        Backout::run(&args).await
     };
     assert_eq!(out(&level(&[]).await), "info\n");
     let wrong = level(&["dbug"]).await;
@@ -162,10 +156,10 @@ async fn an_operator_changes_what_is_logged_while_it_runs() {
     .await;
     let changed = backout.log().lines().find(|line| line.contains("operator changes the log level")).expect("said").to_owned();
     assert!(changed.contains("\"by\":\"ada\"") && changed.contains("\"before\":\"info\""), "{changed}");
-    let denied = command(&["log-level", "debug", "--url", backout.url()]).await;
+    let denied = Backout::run(&["log-level", "debug", "--url", backout.url()]).await;
     assert_eq!(denied.status.code(), Some(4));
     let journal = backout.data_dir();
-    let exported = out(&command(&["journal", "export", "--data", journal.to_str().expect("text")]).await);
+    let exported = out(&Backout::run(&["journal", "export", "--data", journal.to_str().expect("text")]).await);
     let ordered: Vec<&str> = exported.lines().filter(|line| line.contains("\"log_level\"")).collect();
     assert_eq!(ordered.len(), 2, "{exported}");
     assert!(ordered[1].contains("backout::engine=info,warn") && ordered[1].contains("\"by\":\"ada\""), "{ordered:#?}");
@@ -183,14 +177,15 @@ async fn the_journal_is_looked_at_exported_and_backed_up_while_it_is_written() {
     let data = backout.data_dir();
     let data = data.to_str().expect("text");
     let verified: Value =
-        serde_json::from_str(&out(&command(&["journal", "verify", "--data", data, "--output", "json"]).await)).expect("json");
+        serde_json::from_str(&out(&Backout::run(&["journal", "verify", "--data", data, "--output", "json"]).await))
+            .expect("json");
     assert_eq!(
         (&verified["sound"], &verified["incidents"], &verified["receipts"]),
         (&json!(true), &json!(1), &json!(1)),
         "{verified:#}"
     );
 
-    let lines = out(&command(&["journal", "export", "--data", data]).await);
+    let lines = out(&Backout::run(&["journal", "export", "--data", data]).await);
     let rows: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect();
     let receipt = rows.iter().find(|row| row["kind"] == "receipt").expect("the receipt");
     assert_eq!(receipt["body"]["alerts"][0]["labels"]["alertname"], "HighErrorRate");
@@ -202,9 +197,9 @@ async fn the_journal_is_looked_at_exported_and_backed_up_while_it_is_written() {
     let restored = folder.path().join("restored");
     fs::create_dir(&restored).expect("a folder");
     let copy = restored.join("journal.db");
-    let told = out(&command(&["journal", "backup", copy.to_str().expect("text"), "--data", data]).await);
+    let told = out(&Backout::run(&["journal", "backup", copy.to_str().expect("text"), "--data", data]).await);
     assert!(told.contains("backed up") && told.contains("read back and sound"), "{told}");
-    let again = command(&["journal", "backup", copy.to_str().expect("text"), "--data", data]).await;
+    let again = Backout::run(&["journal", "backup", copy.to_str().expect("text"), "--data", data]).await;
     assert_eq!(again.status.code(), Some(2), "nothing is overwritten");
     assert!(backout.stop().await.success(), "it was not disturbed");
     let second = Backout::start(Setup { data: Some(restored), ..setup("") }).await;
@@ -224,7 +219,7 @@ async fn the_journal_is_looked_at_exported_and_backed_up_while_it_is_written() {
         spoilt[place..place + bad.len()].copy_from_slice(bad);
     }
     fs::write(broken.join("journal.db"), spoilt).expect("written");
-    let verified = command(&["journal", "verify", "--data", broken.to_str().expect("text")]).await;
+    let verified = Backout::run(&["journal", "verify", "--data", broken.to_str().expect("text")]).await;
     let text = String::from_utf8_lossy(&verified.stdout).into_owned();
     assert_eq!(verified.status.code(), Some(1), "{text}");
     assert!(text.contains("broken     row ") && text.contains("not sound"), "{text}");

@@ -8,7 +8,7 @@ use super::incident::{Approval, Incident, Phase};
 use super::life;
 use super::transition::Event;
 use crate::journal::record::{Record, Stamped};
-use crate::model::{Brake, Identity, IncidentId, Mode, Moment, Operation, Order, PlanHash, PostedChange, Reason, Time};
+use crate::model::{Brake, IncidentId, Mode, Moment, Operation, Order, PlanHash, PostedChange, Reason, Time};
 
 /// A poster's clock may be ahead of ours by this much.
 const CLOCKS_DIFFER: std::time::Duration = std::time::Duration::from_secs(5 * 60);
@@ -177,13 +177,9 @@ pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, order: Order, s
         return;
     }
     let identity = order.identity.clone();
-    match &identity {
-        Some(identity) => written_down(ctx, book, now, (identity, &order), step),
-        // It leads to no record of its own.
-        None if matches!(order.operation, Operation::LogLevel { .. }) => {
-            step.records.push(Stamped { at: now, record: Record::Ordered { order: Box::new(order.clone()) } });
-        }
-        None => {}
+    // A log level leads to no record of its own.
+    if identity.is_some() || matches!(order.operation, Operation::LogLevel { .. }) {
+        written_down(ctx, book, now, &order, step);
     }
     match order.operation {
         Operation::Pause { scope, reason, by, until } => {
@@ -231,9 +227,11 @@ pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, order: Order, s
 }
 
 /// Who gave an order, proven and said, stands in the journal before what it leads to, and in the report.
-fn written_down(ctx: &Context<'_>, book: &Book, now: Time, (identity, order): (&Identity, &Order), step: &mut Step) {
+fn written_down(ctx: &Context<'_>, book: &Book, now: Time, order: &Order, step: &mut Step) {
     step.records.push(Stamped { at: now, record: Record::Ordered { order: Box::new(order.clone()) } });
-    if let Some(mut draft) = order.operation.incident().and_then(|id| Draft::of(ctx, book, now, id, step)) {
+    if let Some(identity) = &order.identity
+        && let Some(mut draft) = order.operation.incident().and_then(|id| Draft::of(ctx, book, now, id, step))
+    {
         let (what, by) = (order.operation.as_str(), order.operation.by());
         draft.note(format!("{what} by {by}, known by the {identity}"));
     }

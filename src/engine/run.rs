@@ -238,7 +238,7 @@ impl Engine {
     fn drain_queues(&mut self, inbox: &mut mpsc::Receiver<Received>, watch: &mut mpsc::Receiver<WatchEvent>, batch: &mut Batch) {
         // In turns: a storm in one queue delays the others by one input, not for as long as it lasts. Receipts alone give way: one
         // of them leads to a hundred look-ups, and what was looked up is taken in before more is. They wait in the inbox, which
-        // is bounded, and at least one is taken in each batch.
+        // is bounded; however much is under way, one is taken whenever no answer waits (see `run`).
         let mut left = BATCH;
         while left > 0 {
             let before = left;

@@ -223,4 +223,11 @@ impl Backout {
     pub(crate) fn command(args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_backout")).args(args).output().expect("the binary")
     }
+
+    /// The same, while the test itself serves what the command asks.
+    pub(crate) async fn run(args: &[&str]) -> Output {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let run = move || Self::command(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        tokio::task::spawn_blocking(run).await.expect("it runs")
+    }
 }

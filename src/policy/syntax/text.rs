@@ -6,71 +6,31 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::super::yaml::{Field, TEXT_OR_OTHER};
+use super::super::yaml::{Field, TEXT_OR_OTHER, text};
 use super::policy::{NamedTarget, Target};
 use super::step::Expected;
 use super::verify::Expect;
 
-macro_rules! text {
-    ($($(#[$doc:meta])* $name:ident = $expected:literal, $schema:tt;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Debug, Default)]
-        pub(in super::super) struct $name(pub(in super::super) String);
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Text;
-                impl Visitor<'_> for Text {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str($expected)
-                    }
-
-                    fn visit_str<E: Error>(self, text: &str) -> Result<$name, E> {
-                        Ok($name(text.to_owned()))
-                    }
-                }
-                deserializer.deserialize_any(Text)
-            }
-        }
-
-        impl JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-        }
-    )*};
-}
-
 text! {
     /// Prometheus' way to write durations.
-    DurationText = "a duration such as `30s`, `1h30m` or `3d`",
+    pub(in super::super) DurationText = "a duration such as `30s`, `1h30m` or `3d`",
         {"type": ["string", "integer"], "pattern": "^(0|([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?)$"};
     /// Alertmanager's way to write matchers.
-    MatcherText = "a matcher such as `'severity = \"critical\"'`", {"type": "string"};
+    pub(in super::super) MatcherText = "a matcher such as `'severity = \"critical\"'`", {"type": "string"};
     /// A condition.
-    CelText = "a CEL condition such as `facts.errors > 0.5`", {"type": ["string", "boolean"]};
+    pub(in super::super) CelText = "a CEL condition such as `facts.errors > 0.5`", {"type": ["string", "boolean"]};
     /// A query.
-    PromqlText = "a PromQL query", {"type": ["string", "number"]};
+    pub(in super::super) PromqlText = "a PromQL query", {"type": ["string", "number"]};
     /// Literal text with `{{ }}` in it.
-    TemplateText = "text, with values as in `{{ labels.app }}`", {"type": "string"};
+    pub(in super::super) TemplateText = "text, with values as in `{{ labels.app }}`", {"type": "string"};
     /// A number, a word or text: what it may be is for its key to say.
-    ScalarText = "a value", {"type": ["string", "number", "boolean"]};
+    pub(in super::super) ScalarText = "a value", {"type": ["string", "number", "boolean"]};
     /// A day.
-    DateText = "a date such as `2026-12-31`", {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"};
+    pub(in super::super) DateText = "a date such as `2026-12-31`", {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"};
     /// A time of the day.
-    ClockText = "a time of the day such as `09:00`", {"type": "string", "pattern": "^((([01][0-9])|(2[0-3])):[0-5][0-9]|24:00)$"};
+    pub(in super::super) ClockText = "a time of the day such as `09:00`", {"type": "string", "pattern": "^((([01][0-9])|(2[0-3])):[0-5][0-9]|24:00)$"};
     /// One of something, or a range with both ends.
-    RangeText = "one such as `monday`, or a range such as `monday:friday`", {"type": ["string", "integer"]};
+    pub(in super::super) RangeText = "one such as `monday`, or a range such as `monday:friday`", {"type": ["string", "integer"]};
 }
 
 /// A value of any shape, with templates in its texts.

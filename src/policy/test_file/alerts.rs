@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::super::diagnostic::Raised;
 use super::super::expr::{Env, Expr, FactType, Known, Path, Scope};
 use super::super::source::At;
-use super::super::yaml::Field;
+use super::super::yaml::{Field, OneOrMany};
 use super::lower::Lower;
 use super::read::{did_you_mean, list};
 use super::syntax;
-use super::text::{OneOrMore, SpanText, TextOr};
+use super::text::{SpanText, TextOr};
 use super::types::{Alert, Deployment, Down, Part, Series, Window};
 use crate::model::{Labels, TargetRef};
 
@@ -30,7 +30,7 @@ impl Lower<'_> {
         }
         let of = self.about(alert, &labels, deployments);
         let env = Env { facts: facts.keys().map(|name| (name.clone(), FactType::Number)).collect(), ..Env::default() };
-        let spans = alert.firing.get().into_iter().flat_map(|OneOrMore(spans)| spans).filter_map(Field::placed);
+        let spans = alert.firing.get().into_iter().flat_map(|OneOrMany(spans)| spans).filter_map(Field::placed);
         let windows: Vec<Window> = spans.filter_map(|(span, at)| self.window(span, at, &env)).collect();
         let reads_target = |window: &Window| window.condition.as_ref().is_some_and(|condition| !condition.facts().is_empty());
         let by_image = |name: &String| matches!(facts.get(name), Some(Series::ByImage(_)));

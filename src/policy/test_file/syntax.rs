@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::syntax::{CelText, DurationText, MatcherText};
-use super::super::yaml::{Entries, Field, Listed, Refused, Short, Shorthand};
-use super::text::{FlagText, InstantText, OneOrMore, SeriesText, SpanText, TextOr, TimestampText};
+use super::super::yaml::{Entries, Field, Listed, OneOrMany, Refused, Short, Shorthand};
+use super::text::{FlagText, InstantText, SeriesText, SpanText, TextOr, TimestampText};
 
 /// A test file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -147,7 +147,7 @@ pub(super) struct Alert {
     pub(super) tail: Field<DurationText>,
     /// When it fires: `5m to 20m`, `5m`, or a map; or a list of them.
     #[schemars(required)]
-    pub(super) firing: Field<OneOrMore<Field<TextOr<SpanText, Firing>>>>,
+    pub(super) firing: Field<OneOrMany<TextOr<SpanText, Firing>>>,
     /// The Deployment that facts in `while` are about, as `namespace/name` (the one that its labels name, or the only one).
     pub(super) of: Field<String>,
 }

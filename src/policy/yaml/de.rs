@@ -205,9 +205,6 @@ impl<'n> D<'n> {
                 (Content::List(_), _) => self.deserialize_seq(visitor),
                 _ => visitor.visit_unit().map_err(|error| self.placed(error)),
             },
-            ("$list", "maps") if matches!(self.node.content, Content::Map(_)) => {
-                visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() })
-            }
             ("$list", _) if is_text => visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() }),
             ("$one_or_many", _) if !matches!(self.node.content, Content::List(_)) => {
                 visitor.visit_seq(Items { d: self, items: std::slice::from_ref(self.node).iter() })
