@@ -121,7 +121,7 @@ impl Cluster for KubernetesCluster {
     }
 
     fn evidence(&self, plan: Plan) -> BoxFuture<'_, Evidence> {
-        async move { self.writer.evidence(&plan).await }.boxed()
+        async move { self.writer.evidence(&plan, self.reader.selector(&plan.target.at)).await }.boxed()
     }
 
     fn apply(&self, plan: Plan, step: usize, guard: Guard) -> BoxFuture<'_, Applied> {

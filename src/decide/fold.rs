@@ -154,10 +154,14 @@ impl Book {
         let illegal = IllegalEvent { incident: id.clone(), phase: "absent", event: "any" };
         let Some(incident) = self.incidents.get_mut(id) else { return Err(illegal) };
         let was_quiet = incident.quiet_since.is_some();
+        let surplus = incident.members.surplus();
         incident.apply(event, at)?;
         let (incident, targets) = (&*incident, &mut self.targets);
         let joined = if let Event::Joined { member } = event { Some(member.alert.occurrence()) } else { None };
         self.index.file(incident, joined);
+        if let Some(left) = surplus.filter(|surplus| !incident.members.contains(*surplus)) {
+            self.index.leave(left, id);
+        }
         // One that was quiet and fires again flaps by itself.
         let refired = was_quiet && incident.quiet_since.is_none();
         match event {

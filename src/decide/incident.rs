@@ -208,6 +208,9 @@ pub struct Incident {
     pub located_at: Option<Time>,
     /// Every alert of it, by occurrence.
     pub members: Members,
+    /// Alerts of it that ended and are not kept: only the last ones are.
+    #[serde(default)]
+    pub forgotten_alerts: u64,
     /// Where it stands.
     pub phase: Phase,
     /// The observation that is awaited.
@@ -298,6 +301,7 @@ impl Incident {
             paging: None,
             target: None,
             unresolved: None,
+            forgotten_alerts: 0,
             blind_on: None,
             release: None,
             opened_at: first.received_at,

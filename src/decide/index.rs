@@ -66,6 +66,11 @@ impl Index {
         self.filed.insert(id.clone(), now);
     }
 
+    /// An incident does not hold an alert any more.
+    pub(super) fn leave(&mut self, occurrence: Occurrence, id: &IncidentId) {
+        self.holders.remove(&(occurrence, id.clone()));
+    }
+
     /// Takes a forgotten incident out. Only what is over is forgotten: nothing else of it is filed.
     pub(super) fn forget(&mut self, id: &IncidentId) {
         if let Some(filed) = self.filed.remove(id) {

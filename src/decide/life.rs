@@ -94,6 +94,10 @@ fn settle(draft: &mut Draft<'_>) {
         return;
     }
     draft.enter(Phase::Deciding { since: draft.now });
+    let facts = verdict::read_first(draft.ctx, &draft.incident);
+    if !facts.is_empty() {
+        draft.record(Event::Wanted { facts });
+    }
     draft.ask(Purpose::Decide, 0);
 }
 

@@ -8,7 +8,10 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::incident::Member;
-use crate::model::Occurrence;
+use crate::model::{Occurrence, Time};
+
+/// Alerts that are over and are kept, for the report: one that flaps for a month begins anew thousands of times.
+const ENDED_KEPT: usize = 200;
 
 /// The alerts of an incident, by occurrence.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +19,8 @@ pub struct Members {
     by_occurrence: RedBlackTreeMapSync<Occurrence, Arc<Member>>,
     /// What they are called: few names, however many alerts.
     names: RedBlackTreeSetSync<String>,
+    /// Those that are over, the one that ended first at the front.
+    ended: RedBlackTreeSetSync<(Time, Occurrence)>,
     counts: Counts,
 }
 
@@ -84,16 +89,40 @@ impl Members {
     /// Puts one in, instead of what was known of its occurrence.
     pub fn put(&mut self, member: Member) {
         let occurrence = member.alert.occurrence();
-        if let Some(known) = self.by_occurrence.get(&occurrence) {
-            self.counts.remove(known);
-        }
+        self.take_out(occurrence);
         self.counts.add(&member);
+        if let Some(at) = member.resolved_at {
+            self.ended.insert_mut((at, occurrence));
+        }
         // An occurrence is of one label set: no name ever goes away.
         let name = member.alert.label("alertname");
         if !self.names.contains(name) {
             self.names.insert_mut(name.to_owned());
         }
         self.by_occurrence.insert_mut(occurrence, Arc::new(member));
+    }
+
+    /// The alert that is to be forgotten when another one joins: the one that ended first, where too many did.
+    pub(super) fn surplus(&self) -> Option<Occurrence> {
+        if self.ended.size() < ENDED_KEPT {
+            return None;
+        }
+        self.ended.first().map(|(_, occurrence)| *occurrence)
+    }
+
+    /// Takes one out.
+    pub(super) fn forget(&mut self, occurrence: Occurrence) {
+        self.take_out(occurrence);
+        self.by_occurrence.remove_mut(&occurrence);
+    }
+
+    /// Takes one out of what is counted.
+    fn take_out(&mut self, occurrence: Occurrence) {
+        let Some(known) = self.by_occurrence.get(&occurrence) else { return };
+        self.counts.remove(known);
+        if let Some(at) = known.resolved_at {
+            self.ended.remove_mut(&(at, occurrence));
+        }
     }
 
     /// Changes one of them, if it is there.
@@ -183,6 +212,23 @@ mod tests {
         assert!(members.any_truncated());
         members.change_all(|member| (member.resolved_at, member.truncated) = (Some(Time::from_millis(1)), false));
         assert!(!members.any_fires() && !members.any_truncated());
+    }
+
+    #[test]
+    fn the_one_that_ended_first_goes_when_too_many_did() {
+        let ended =
+            |number: u64| Member { resolved_at: Some(Time::from_millis(1_000 - number as i64)), ..member(number, "critical") };
+        let mut members: Members = (0..ENDED_KEPT as u64 - 1).map(ended).collect();
+        members.put(member(900, "warning"));
+        assert_eq!(members.surplus(), None, "one that fires is none of them");
+        members.put(ended(999));
+        let first = ended(999).alert.occurrence();
+        assert_eq!(members.surplus(), Some(first));
+        members.forget(first);
+        assert_eq!((members.surplus(), members.contains(first), members.len()), (None, false, ENDED_KEPT));
+        members.put(ended(999));
+        members.change(first, |member| member.resolved_at = None);
+        assert_eq!((members.surplus(), members.any_fires()), (None, true), "it fires again");
     }
 
     #[test]

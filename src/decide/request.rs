@@ -59,7 +59,7 @@ pub(super) fn facts(policy: &Policy, names: &[String], incident: &Incident, book
         namespace: &target.at.namespace,
         workload: &target.at.name,
         cluster: cluster.unwrap_or_default(),
-        changed_at: incident.change_landed_at,
+        changed_at: incident.change_landed_at.or_else(|| landed_at(book, incident)),
     };
     for (name, spec) in names.iter().filter_map(|name| Some((name, policy.facts.get(name)?))) {
         match &spec.source {
@@ -89,6 +89,11 @@ pub(super) fn changed_from(book: &Book, incident: &Incident) -> Option<Time> {
     Some(history.release(incident.release.as_ref()?)?.live_since)
 }
 
+/// When that change landed, as far as the watch saw it: before a decision has worked it out from more.
+fn landed_at(book: &Book, incident: &Incident) -> Option<Time> {
+    book.history(incident.target.as_ref()?)?.release(incident.release.as_ref()?)?.landed_at
+}
+
 /// What templates may name of an incident, whatever else they may.
 pub(super) fn about_alert(incident: &Incident, cluster: Option<&str>) -> serde_json::Value {
     let alert = incident.lead().map(|lead| &lead.alert);
@@ -109,4 +114,27 @@ pub(super) fn about_alert(incident: &Incident, cluster: Option<&str>) -> serde_j
         },
         "incident": { "id": incident.id.as_str() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::brakes::fixture::World;
+
+    #[test]
+    fn a_query_knows_when_the_change_landed_before_anything_was_decided() {
+        let mut world = World::new();
+        let promql = "errors @ $changed_at".to_owned();
+        let source = FactSource::Promql { promql, before_change: false, floor: None };
+        world.policy.facts.get_mut("errors").expect("the fixture has it").source = source;
+        let asked = |world: &World| {
+            let asked = facts(&world.policy, &["errors".to_owned()], &world.incident, &world.book, None);
+            asked.queries["errors"].promql.clone()
+        };
+        assert_eq!(world.incident.change_landed_at, None);
+        let landed = world.release("b").landed_at.expect("the fixture has it");
+        assert_eq!(asked(&world), format!("errors @ {}", landed.millis() / 1000));
+        world.release("b").landed_at = None;
+        assert_eq!(asked(&world), "errors @ 0", "where nobody saw it, nothing is found there");
+    }
 }

@@ -290,6 +290,10 @@ impl Incident {
             // A known one that is said to fire again is asked about first: it may be stale.
             self.quiet_since = None;
             self.note(at, format!("alert {:?} joined", member.alert.label("alertname")));
+            if let Some(surplus) = self.members.surplus() {
+                self.members.forget(surplus);
+                self.forgotten_alerts += 1;
+            }
             self.members.put(member.clone());
             return;
         }

@@ -1,6 +1,6 @@
 //! The decision itself: presence, rules in order, brakes, plan. A pure function; what it rests on goes into the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::Book;
 use super::brakes::{self, Scene};
@@ -137,6 +137,23 @@ fn silent(observation: &Observation, presence: &Presence) -> Option<Dependency> 
     (unsure && peers.any(mute)).then_some(Dependency::Alertmanager)
 }
 
+/// The facts that the first rule names which is about the alerts. Every decision reaches it, so that they are asked for with the
+/// first look instead of after it.
+pub(super) fn read_first(ctx: &Context<'_>, incident: &Incident) -> Vec<String> {
+    let Some(policy) = ctx.policies.get(&incident.policy) else { return Vec::new() };
+    let first = policy.decide.iter().find(|rule| is_about(rule, incident));
+    let parts = first.and_then(|rule| rule.condition.as_ref()).map(Condition::parts).unwrap_or_default();
+    let named: BTreeSet<&String> = parts.iter().flat_map(Expr::facts).collect();
+    named.into_iter().filter(|name| policy.facts.contains_key(*name)).cloned().collect()
+}
+
+/// Whether the rule's own matchers match an alert that fires.
+fn is_about(rule: &Rule, incident: &Incident) -> bool {
+    let matches =
+        |member: &super::incident::Member| matcher::all_match_with(&rule.matchers, |name| member.alert.labels.get(name));
+    rule.matchers.is_empty() || incident.firing().any(matches)
+}
+
 struct Judge<'a> {
     ctx: &'a Context<'a>,
     book: &'a Book,
@@ -195,10 +212,7 @@ impl<'a> Judge<'a> {
     fn ask(&self, rule: &Rule) -> (RuleTrail, Tri, Vec<String>) {
         let place = format!("{}:{}", rule.place.file, rule.place.line);
         let mut trail = RuleTrail { rule: rule.name.clone(), place, matchers: true, conditions: Vec::new(), truth: Truth::False };
-        let matches = |member: &crate::decide::incident::Member| {
-            matcher::all_match_with(&rule.matchers, |name| member.alert.labels.get(name))
-        };
-        if !rule.matchers.is_empty() && !self.incident.firing().any(matches) {
+        if !is_about(rule, self.incident) {
             trail.matchers = false;
             return (trail, Tri::False, Vec::new());
         }

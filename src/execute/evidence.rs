@@ -29,10 +29,18 @@ const WORST: usize = 3;
 
 impl ClusterWriter {
     /// Collects what shows why the release was left. Never fails: what could not be had is listed.
-    pub async fn evidence(&self, plan: &Plan) -> Evidence {
+    /// `guess` is the target's selector as it was read last, so that what belongs to it is listed while the target itself is read.
+    pub async fn evidence(&self, plan: &Plan, guess: Option<String>) -> Evidence {
         let deadline = tokio::time::Instant::now() + BUDGET;
         let mut evidence = Evidence::default();
-        let deployment = match self.within(patch::path(plan)).await {
+        let early = async {
+            match &guess {
+                Some(selector) => Some(self.around(plan, selector).await),
+                None => None,
+            }
+        };
+        let (deployment, early) = tokio::join!(self.within(patch::path(plan)), early);
+        let deployment = match deployment {
             Ok(deployment) => deployment,
             Err(failure) => {
                 evidence.missing.push(format!("everything: the target could not be read: {}", failure.text()));
@@ -40,8 +48,11 @@ impl ClusterWriter {
             }
         };
         put(&mut evidence, "target", &describe_target(&deployment));
-        let (sets, pods) = patch::lists(plan, &deployment);
-        let (sets, pods) = tokio::join!(self.within(sets), self.within(pods));
+        let selector = manifest::selector(&deployment);
+        let (sets, pods) = match early.filter(|_| guess.as_ref() == Some(&selector)) {
+            Some(around) => around,
+            None => self.around(plan, &selector).await,
+        };
         let own_sets = owned_sets(plan, sets.as_ref().ok());
         let leaving: BTreeSet<&str> = own_sets
             .iter()
@@ -79,6 +90,12 @@ impl ClusterWriter {
             Err(_) => evidence.missing.push(format!("events and logs: not read within {} s", BUDGET.as_secs())),
         }
         evidence
+    }
+
+    /// The ReplicaSets and pods of a Deployment with this selector.
+    async fn around(&self, plan: &Plan, selector: &str) -> (Result<Value, Failure>, Result<Value, Failure>) {
+        let (sets, pods) = patch::lists(plan, selector);
+        tokio::join!(self.within(sets), self.within(pods))
     }
 
     async fn within(&self, path: String) -> Result<Value, Failure> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::manifest::{CHANGE_CAUSE, LAST_ROLLBACK, LastRollback, number, selector, text};
+use crate::model::manifest::{CHANGE_CAUSE, LAST_ROLLBACK, LastRollback, number, text};
 use crate::model::{Guard, Plan, Time, template};
 
 /// The patch that puts `target` back on `deployment`. Templates are replaced whole: a merge would leave in what the bad release
@@ -46,10 +46,10 @@ pub(super) fn path(plan: &Plan) -> String {
     format!("/apis/apps/v1/namespaces/{}/deployments/{}", plan.target.at.namespace, plan.target.at.name)
 }
 
-/// Where the ReplicaSets and pods of a Deployment are listed: `(ReplicaSets, pods)`.
-pub(super) fn lists(plan: &Plan, deployment: &Value) -> (String, String) {
+/// Where the ReplicaSets and pods of a Deployment with this selector are listed: `(ReplicaSets, pods)`.
+pub(super) fn lists(plan: &Plan, selector: &str) -> (String, String) {
     let namespace = &plan.target.at.namespace;
-    let of_it: String = url::form_urlencoded::byte_serialize(selector(deployment).as_bytes()).collect();
+    let of_it: String = url::form_urlencoded::byte_serialize(selector.as_bytes()).collect();
     (
         format!("/apis/apps/v1/namespaces/{namespace}/replicasets?labelSelector={of_it}"),
         format!("/api/v1/namespaces/{namespace}/pods?limit=500&labelSelector={of_it}"),

@@ -1,7 +1,7 @@
-//! Everything that can be known before the write: permissions, who else is at work, the old template and what it names, and the very
-//! write as a server-side dry run. Every check is reported, good and bad.
+//! Everything that can be known before the write: who else is at work, the old template and what it names, and the very write as a
+//! server-side dry run. Every check is reported, good and bad. Permissions are not asked for: each is used here as the write uses it.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::ask::{self, Failure};
 use super::patch::{self, Standing};
@@ -9,15 +9,12 @@ use super::writer::{ClusterWriter, NoTemplate, held};
 use crate::model::manifest::FIELD_MANAGER;
 use crate::model::{Guard, Plan, PreflightFinding, PreflightReport};
 
-/// What a rollback needs: `(verb, resource)` in `apps`.
-const PERMISSIONS: [(&str, &str); 3] = [("get", "deployments"), ("patch", "deployments"), ("get", "replicasets")];
-
 impl ClusterWriter {
     /// Checks everything that the plan needs. Nothing is written.
     pub async fn preflight(&self, plan: &Plan, guard: &Guard) -> PreflightReport {
         let path = patch::path(plan);
-        let (mut findings, deployment, target) =
-            tokio::join!(self.permissions(plan), ask::get(&self.reads, &path), self.template(plan, &plan.to));
+        let (deployment, target) = tokio::join!(ask::get(&self.reads, &path), self.template(plan, &plan.to));
+        let mut findings = Vec::new();
         let deployment = match deployment {
             Ok(deployment) => {
                 findings.push(nobody_deploying(plan, guard, &deployment));
@@ -54,28 +51,6 @@ impl ClusterWriter {
             findings.extend(references);
         }
         PreflightReport { findings }
-    }
-
-    async fn permissions(&self, plan: &Plan) -> Vec<PreflightFinding> {
-        let asked = PERMISSIONS.map(|(verb, resource)| async move {
-            let check = format!("permission {verb} {resource}");
-            let review = json!({
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "spec": {"resourceAttributes": {
-                    "group": "apps", "resource": resource, "verb": verb, "namespace": plan.target.at.namespace,
-                }},
-            });
-            match ask::post(&self.reads, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &review).await {
-                Ok(answer) if answer.pointer("/status/allowed") == Some(&Value::Bool(true)) => fine(check),
-                Ok(_) => {
-                    let why = format!("not granted in namespace `{}`", plan.target.at.namespace);
-                    PreflightFinding { check, problem: Some(why), forbidden: true, transient: false }
-                }
-                Err(failure) => failed(check, &failure),
-            }
-        });
-        futures_util::future::join_all(asked).await
     }
 
     async fn dry_run(&self, plan: &Plan, guard: &Guard, deployment: &Value, target: &Value) -> PreflightFinding {

@@ -10,7 +10,7 @@ use super::ask::{self, Failure};
 use super::patch;
 use super::references::{Kind, Needs, needs};
 use super::writer::ClusterWriter;
-use crate::model::manifest::{controller, items, text};
+use crate::model::manifest::{self, controller, items, text};
 use crate::model::{Plan, PreflightFinding, template};
 
 impl ClusterWriter {
@@ -42,7 +42,7 @@ impl ClusterWriter {
     /// What started pods of the release that the plan leaves need, and so had.
     async fn started_needs(&self, plan: &Plan) -> Result<Needs, Failure> {
         let deployment = ask::get(&self.reads, &patch::path(plan)).await?;
-        let (sets, pods) = patch::lists(plan, &deployment);
+        let (sets, pods) = patch::lists(plan, &manifest::selector(&deployment));
         let (sets, pods) = tokio::try_join!(ask::get(&self.reads, &sets), ask::get(&self.reads, &pods))?;
         let of_today: BTreeSet<&str> = items(&sets, "/items")
             .iter()

@@ -161,7 +161,8 @@ impl ClusterWriter {
             }
         }
         let deployment = ask::get(&self.reads, &patch::path(plan)).await.map_err(NoTemplate::Failed)?;
-        let list = ask::get(&self.reads, &patch::lists(plan, &deployment).0).await.map_err(NoTemplate::Failed)?;
+        let list =
+            ask::get(&self.reads, &patch::lists(plan, &manifest::selector(&deployment)).0).await.map_err(NoTemplate::Failed)?;
         if let Some(found) = items(&list, "/items").iter().find_map(|set| template_in(set, &plan.target.uid, &release.digest)) {
             return Ok(found);
         }

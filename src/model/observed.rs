@@ -270,7 +270,7 @@ pub struct TailSource {
 /// One thing that preflight found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PreflightFinding {
-    /// What was checked: `dry run`, `configmap shop/cfg`, `permission patch deployments`.
+    /// What was checked: `target`, `template`, `dry run`, `ConfigMap shop/cfg`.
     pub check: String,
     /// Fine, or what is in the way.
     pub problem: Option<String>,

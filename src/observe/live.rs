@@ -79,7 +79,7 @@ impl ClusterReader {
     async fn read(&self, at: TargetRef, uid: Option<&str>) -> Result<Seen, Miss> {
         let namespace = &at.namespace;
         let deployment_path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{}", at.name);
-        let guess = self.selectors.lock().unwrap_or_else(PoisonError::into_inner).get(&at).cloned();
+        let guess = self.selector(&at);
         let around = async {
             match &guess {
                 Some(selector) => Some(self.around(namespace, selector).await),
@@ -130,6 +130,11 @@ impl ClusterReader {
             get::<Value>(&self.client, &pods_path, REQUEST_LIMIT),
             get::<Value>(&self.client, &namespace_path, REQUEST_LIMIT),
         )
+    }
+
+    /// The selector of a Deployment that was read before. It may have been deleted and made again since.
+    pub fn selector(&self, at: &TargetRef) -> Option<String> {
+        self.selectors.lock().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
     }
 
     fn remember(&self, at: TargetRef, selector: String) {

@@ -19,6 +19,9 @@ const CREATION_GRACE: Duration = Duration::from_secs(30);
 /// After a longer silence the watch lists everything anew.
 const LONGEST_GAP: Duration = Duration::from_secs(75);
 
+/// What the API server says of a patch, a dry run too, that the role does not grant.
+const MAY_NOT_PATCH: &str = "forbidden: cannot patch resource \"deployments\"";
+
 /// What becomes of a write whose answer is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
@@ -278,11 +281,6 @@ impl Cluster {
             };
         }
         let mut findings = Vec::new();
-        for check in ["permission get deployments", "permission patch deployments", "permission get replicasets"] {
-            let refused = self.forbidden && check.contains("patch");
-            let why = refused.then(|| format!("not granted in namespace `{}`", plan.target.at.namespace));
-            findings.push(PreflightFinding { forbidden: refused, ..finding(check, why, false) });
-        }
         findings.push(match self.in_the_way(plan, guard) {
             Some(Applied::Refused { why, transient, .. }) => finding("target", Some(why), transient),
             Some(_) => finding("target", Some("the release to go to is there already".to_owned()), false),
@@ -292,7 +290,8 @@ impl Cluster {
         let nowhere = || format!("the template of {} is nowhere: its ReplicaSet was pruned", plan.to.label());
         findings.push(finding("template", held.is_none().then(nowhere), false));
         if let Some(held) = held {
-            findings.push(finding("dry run", self.refuses.clone(), false));
+            let refused = self.forbidden.then(|| MAY_NOT_PATCH.to_owned()).or_else(|| self.refuses.clone());
+            findings.push(PreflightFinding { forbidden: self.forbidden, ..finding("dry run", refused, false) });
             for name in config_maps(&held) {
                 let there = self.config_maps.contains(&format!("{}/{name}", plan.target.at.namespace));
                 let problem = (!there).then(|| "the old release needs it, and it is not there".to_owned());
@@ -331,8 +330,7 @@ impl Cluster {
             return refused("the API server does not answer".to_owned(), true);
         }
         if self.forbidden {
-            let why = "forbidden: cannot patch resource \"deployments\"".to_owned();
-            return Applied::Refused { why, transient: false, forbidden: true };
+            return Applied::Refused { why: MAY_NOT_PATCH.to_owned(), transient: false, forbidden: true };
         }
         match self.doubt.take() {
             None => self.write(plan, guard, now),

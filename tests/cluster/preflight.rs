@@ -46,14 +46,9 @@ async fn everything_is_there_and_each_check_is_told() {
     })
     .await;
     let checks: Vec<_> = report.findings.iter().map(|found| found.check.replace(&shop.namespace, "NS")).collect();
-    for expected in [
-        "permission patch deployments",
-        "template",
-        "dry run",
-        "ConfigMap NS/cfg-1",
-        "Secret NS/db (by a started pod)",
-        "ServiceAccount NS/shop",
-    ] {
+    for expected in
+        ["target", "template", "dry run", "ConfigMap NS/cfg-1", "Secret NS/db (by a started pod)", "ServiceAccount NS/shop"]
+    {
         assert!(checks.iter().any(|check| check == expected), "{expected}: {checks:?}");
     }
     assert_eq!(shop.see().await.release, bad.release, "nothing was written");

@@ -116,7 +116,7 @@ async fn a_bad_release_goes_back_and_its_replica_set_is_used_again(place: &mut P
     let (plan, guard) = plan(&bad, "web:1");
     let report = place.cluster().preflight(plan.clone(), guard.clone()).await;
     assert_eq!(problems(&report), Vec::<String>::new());
-    for check in ["permission patch deployments", "template", "dry run"] {
+    for check in ["target", "template", "dry run"] {
         assert!(report.findings.iter().any(|found| found.check == check), "{check}: {report:?}");
     }
     assert_eq!(place.see().await.release, bad.release, "nothing was written");

@@ -92,5 +92,9 @@ async fn requests(backout: &Backout, result: &str) -> f64 {
 }
 
 async fn failures(sender: &Alertmanager) -> f64 {
-    sender.metric("alertmanager_notifications_failed_total", "integration=\"webhook\"").await
+    eventually("Alertmanager tells its figures", Duration::from_secs(30), async || {
+        let figure = sender.try_metric("alertmanager_notifications_failed_total", "integration=\"webhook\"");
+        figure.await.map_err(|error| error.to_string())
+    })
+    .await
 }

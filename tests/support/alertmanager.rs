@@ -169,10 +169,14 @@ impl Alertmanager {
 
     /// The sum over the series of one of its metrics that have this `name="value"` pair.
     pub(crate) async fn metric(&self, name: &str, pair: &str) -> f64 {
-        let answer = self.http.get(format!("{}/metrics", self.url)).send().await.expect("an answer");
-        let text = answer.text().await.expect("a body");
+        self.try_metric(name, pair).await.expect("an answer")
+    }
+
+    /// The same of one that may be too busy to answer in time.
+    pub(crate) async fn try_metric(&self, name: &str, pair: &str) -> Result<f64, reqwest::Error> {
+        let text = self.http.get(format!("{}/metrics", self.url)).send().await?.text().await?;
         let series = text.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.contains(pair));
-        series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        Ok(series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
     pub(crate) fn kill9(&mut self) {

@@ -61,7 +61,7 @@ mod tests {
                 Grip::Held,
                 "outside",
             ),
-            ("forbidden", |w| found(w, true), Grip::Held, "permission patch deployments: cannot patch"),
+            ("forbidden", |w| found(w, true), Grip::Held, "dry run: cannot patch"),
             ("another problem", |w| found(w, false), Grip::Free, "within"),
         ];
         for (name, spoil, grip, words) in cases {
@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn found(world: &mut World, forbidden: bool) {
-        let check = "permission patch deployments".to_owned();
+        let check = "dry run".to_owned();
         let finding = PreflightFinding { check, problem: Some("cannot patch".to_owned()), forbidden, transient: false };
         world.incident.preflight = Some(PreflightReport { findings: vec![finding] });
     }

@@ -97,6 +97,9 @@ fn write_markdown(incident: &Incident, changes: &[&PostedChange], out: &mut Stri
         let state = member.resolved_at.map_or_else(|| "firing".to_owned(), |at| format!("resolved {at}"));
         writeln!(out, "| {} | {} | {onset} | {state} |", cell(member.alert.label("alertname")), member.alert.starts_at)?;
     }
+    if incident.forgotten_alerts > 0 {
+        writeln!(out, "\n{} alerts that ended before are not listed.", incident.forgotten_alerts)?;
+    }
     if let Some(decision) = &incident.decision {
         write_decision(decision, out)?;
     }
