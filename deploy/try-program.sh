@@ -3,6 +3,9 @@
 # nothing writable but /data, and no /tmp. It must start, answer, write its journal, and end when it is told to. Needs root.
 #
 #   deploy/try-program.sh target/dist-out/backout-linux-x86_64
+#   EMULATOR=/usr/bin/qemu-aarch64-static deploy/try-program.sh target/dist-out/backout-linux-aarch64
+#
+# EMULATOR: what runs a program of another machine (Debian: qemu-user-static). The memory told is then the emulator's.
 set -euo pipefail
 program=$(realpath "${1:?the program}")
 [ "$(id -u)" = 0 ] || { echo "try-program: needs root, to make a root of its own" >&2; exit 1; }
@@ -25,13 +28,14 @@ trap end EXIT
 mount -t tmpfs -o mode=0755 tmpfs "$root"
 mkdir -p "$root/data" "$root/etc/backout/rules"
 cp "$program" "$root/backout"
+[ -z "${EMULATOR:-}" ] || cp "$EMULATOR" "$root/emulator"
 printf 'policies:\n  - name: all\n    decide: [{name: all, page: {}}]\n' >"$root/etc/backout/rules/all.yaml"
 printf 'rules: /etc/backout/rules\ndata: /data/journal\nhttp: {listen: "127.0.0.1:0"}\n' >"$root/etc/backout/backout.yaml"
 mount -t tmpfs -o mode=0770,uid=0,gid=65532,noexec tmpfs "$root/data"
 mount -o remount,ro "$root"
 
 setpriv --no-new-privs chroot --userspec=65532:65532 --groups=65532 "$root" \
-    /backout serve --config /etc/backout/backout.yaml >"$root/data/log" 2>&1 &
+    ${EMULATOR:+/emulator} /backout serve --config /etc/backout/backout.yaml >"$root/data/log" 2>&1 &
 pid=$!
 for _ in $(seq 1 100); do
     [ -s "$root/data/journal/listen" ] && break
