@@ -11,17 +11,14 @@ use super::effect::Effect;
 use super::incident::{Incident, Phase};
 use super::limits::{LOST, backoff};
 use super::observation::{Observation, Purpose};
-use super::pages::page_channels;
 use super::presence::Presence;
 use super::transition::Event;
 use super::verdict;
-use crate::model::{Guard, Mode, Moment, Outcome, Plan, Reason, Resolution, Urgency};
+use crate::model::{Guard, Moment, Outcome, Reason, Resolution, Urgency};
 use crate::policy::types::{Step as ProcedureStep, VerdictRule};
 
 /// Observations in a row that may be lost before a human hears of it.
 const LOST_TIMES: u32 = 3;
-/// How long an approval is waited for where nothing says so.
-const APPROVAL_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// Looks at a ticket's incident in a row that could not tell whether it is still one, before a human hears of it.
 const BLIND_LOOKS: u32 = 10;
 
@@ -207,7 +204,7 @@ fn conclude(draft: &mut Draft<'_>, decision: Decision) {
         }
         Outcome::Page => draft.page(reason, Moment::Paged, &summary, false),
         Outcome::FixForward => fix_forward(draft),
-        Outcome::Rollback => wait_for_veto(draft, &summary),
+        Outcome::Rollback => super::wait::begin(draft, &summary),
     }
 }
 
@@ -228,68 +225,6 @@ pub(super) fn open_ticket(draft: &mut Draft<'_>) {
     let message = super::tell::message(draft, Moment::Decided, urgency, &title, &summary, to);
     draft.effect(Effect::Tell(Box::new(message)));
     draft.announce_as_written(Moment::Decided, &title, &summary);
-}
-
-/// A rollback waits: for a veto, for a yes, or, in shadow, for nothing.
-fn wait_for_veto(draft: &mut Draft<'_>, summary: &str) {
-    let Some(plan) = draft.incident.plan.clone() else { return };
-    match plan.mode {
-        Mode::Enforce if draft.incident.acknowledged.is_some() => {
-            let by = draft.incident.acknowledged.as_ref().map_or("somebody", |(_, by)| by.as_str());
-            let title = format!("NOT rolling back, {by} has it: {}", super::tell::subject(&draft.incident));
-            draft.enter(Phase::Countdown { until: None });
-            draft.announce(Moment::Decided, &title, &format!("the countdown is suspended: approve or veto. {summary}"));
-        }
-        Mode::Enforce => {
-            let until = draft.now + plan.countdown;
-            draft.enter(Phase::Countdown { until: Some(until) });
-            let title = format!("rolling back at {until}: {}", super::tell::subject(&draft.incident));
-            draft.announce(Moment::Decided, &title, summary);
-        }
-        Mode::Approve => {
-            draft.enter(Phase::Approval { until: draft.now + approval_within(draft, &plan) });
-            let title = format!("approve? {}", super::tell::subject(&draft.incident));
-            if draft.incident.critical() {
-                // For a critical alert the request is a page: somebody must look now.
-                let announced = draft.page_urgency(true) != Urgency::Page;
-                draft.record(Event::Paged {
-                    reason: Reason::Rule,
-                    brake: None,
-                    cause: None,
-                    folded_into: None,
-                    announced,
-                    text: summary.to_owned(),
-                });
-                let message = super::tell::message(
-                    draft,
-                    Moment::Decided,
-                    draft.page_urgency(true),
-                    &title,
-                    summary,
-                    page_channels(draft.ctx, &draft.incident),
-                );
-                draft.effect(Effect::Tell(Box::new(message)));
-            } else {
-                draft.announce(Moment::Decided, &title, summary);
-            }
-        }
-        Mode::Shadow if draft.incident.lane.is_shadow() => {
-            draft.enter(Phase::Shadowed);
-            let title = format!("would roll back (shadow): {}", super::tell::subject(&draft.incident));
-            draft.announce(Moment::Decided, &title, summary);
-            draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0);
-        }
-        // The policy takes the alert from others, and its rule or procedure only tries itself out: somebody must act.
-        Mode::Shadow => {
-            draft.page(Reason::Shadow, Moment::Paged, &format!("would roll back, but is in shadow: {summary}"), false);
-        }
-    }
-}
-
-fn approval_within(draft: &Draft<'_>, plan: &Plan) -> Duration {
-    let procedure = draft.ctx.policies.procedures.get(&plan.procedure).and_then(|procedure| procedure.approval_within);
-    let policy = || draft.ctx.policies.get(&plan.policy).and_then(|policy| policy.approval_within);
-    procedure.or_else(policy).unwrap_or(APPROVAL_WITHIN)
 }
 
 /// The senders said that all is over while it settled.

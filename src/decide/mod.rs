@@ -36,6 +36,7 @@ mod tell;
 pub mod transition;
 mod unwatched;
 pub mod verdict;
+mod wait;
 
 pub use intake::concerns;
 pub use leap::set_back_while_away;

@@ -85,8 +85,8 @@ fn what_a_revision_decided_otherwise_is_said() {
     let text = out(&differs);
     for words in [
         "decided differently: a bad release goes back (tight_test.yaml:3:11)",
-        "- 13m310ms  tight on shop/web: rollback by rule `many-errors` in mode enforce: `undo` from web:2 to web:1",
-        "+ 13m310ms  tight on shop/web: page (no_rule)",
+        "- 13m210ms  tight on shop/web: rollback by rule `many-errors` in mode enforce: `undo` from web:2 to web:1",
+        "+ 13m210ms  tight on shop/web: page (no_rule)",
         "written: shop/web from web:2 to web:1",
         "1 of 1 worlds are decided differently, 0 alike",
     ] {

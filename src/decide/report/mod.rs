@@ -91,15 +91,7 @@ fn write_markdown(incident: &Incident, changes: &[&PostedChange], out: &mut Stri
         let (mark, by, why) = (marked.mark.as_str(), code(&marked.by), code(&marked.why));
         writeln!(out, "Marked **{mark}** by {by} at {}: {why}\n", marked.at)?;
     }
-    writeln!(out, "## Alerts\n\n| alert | fires since | condition began | state |\n|---|---|---|---|")?;
-    for member in incident.members.values() {
-        let onset = member.onset.at.as_ref().map_or_else(|why| format!("unknown: {}", cell(&why.detail)), ToString::to_string);
-        let state = member.resolved_at.map_or_else(|| "firing".to_owned(), |at| format!("resolved {at}"));
-        writeln!(out, "| {} | {} | {onset} | {state} |", cell(member.alert.label("alertname")), member.alert.starts_at)?;
-    }
-    if incident.forgotten_alerts > 0 {
-        writeln!(out, "\n{} alerts that ended before are not listed.", incident.forgotten_alerts)?;
-    }
+    write_alerts(incident, out)?;
     if let Some(decision) = &incident.decision {
         write_decision(decision, out)?;
     }
@@ -147,6 +139,19 @@ fn write_markdown(incident: &Incident, changes: &[&PostedChange], out: &mut Stri
         for missing in &evidence.missing {
             writeln!(out, "- not collected: {}", code(missing))?;
         }
+    }
+    Ok(())
+}
+
+fn write_alerts(incident: &Incident, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "## Alerts\n\n| alert | fires since | condition began | state |\n|---|---|---|---|")?;
+    for member in incident.members.values() {
+        let onset = member.onset.at.as_ref().map_or_else(|why| format!("unknown: {}", cell(&why.detail)), ToString::to_string);
+        let state = member.resolved_at.map_or_else(|| "firing".to_owned(), |at| format!("resolved {at}"));
+        writeln!(out, "| {} | {} | {onset} | {state} |", cell(member.alert.label("alertname")), member.alert.starts_at)?;
+    }
+    if incident.forgotten_alerts > 0 {
+        writeln!(out, "\n{} alerts that ended before are not listed.", incident.forgotten_alerts)?;
     }
     Ok(())
 }

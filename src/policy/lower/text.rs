@@ -180,6 +180,9 @@ impl Lower<'_> {
                 self.raise(
                     Raised::error("duplicate-name", at, format!("the channel `{name}` is already named")).help("remove it"),
                 );
+            } else if SWITCHES.contains(&name.as_str()) {
+                let raised = Raised::error("bad-name", at, format!("`{name}` is a switch, not the name of a channel"));
+                self.raise(raised.expected("the name of a channel").help("write `{}` where no channel is to be named"));
             } else if self.check_name("channel", name, at) {
                 names.push(name.clone());
             }
@@ -187,6 +190,9 @@ impl Lower<'_> {
         names
     }
 }
+
+/// What is written where somebody means yes or no.
+const SWITCHES: [&str; 6] = ["true", "false", "yes", "no", "on", "off"];
 
 const NAME: &str = "lowercase letters, digits, `-` and `_`, at most 63, a letter or digit first";
 

@@ -1,0 +1,79 @@
+//! A plan waits before anything is done: for a veto, for a yes, or, in shadow, for nothing.
+
+use std::time::Duration;
+
+use super::draft::Draft;
+use super::effect::Effect;
+use super::incident::Phase;
+use super::observation::Purpose;
+use super::pages::page_channels;
+use super::transition::Event;
+use crate::model::{Mode, Moment, Plan, Reason, Urgency};
+
+/// How long an approval is waited for where nothing says so.
+const APPROVAL_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// A rollback waits: for a veto, for a yes, or, in shadow, for nothing.
+pub(super) fn begin(draft: &mut Draft<'_>, summary: &str) {
+    let Some(plan) = draft.incident.plan.clone() else { return };
+    match plan.mode {
+        Mode::Enforce if draft.incident.acknowledged.is_some() => {
+            let by = draft.incident.acknowledged.as_ref().map_or("somebody", |(_, by)| by.as_str());
+            let title = format!("NOT rolling back, {by} has it: {}", super::tell::subject(&draft.incident));
+            draft.enter(Phase::Countdown { until: None });
+            draft.announce(Moment::Decided, &title, &format!("the countdown is suspended: approve or veto. {summary}"));
+        }
+        Mode::Enforce => {
+            let until = draft.now + plan.countdown;
+            draft.enter(Phase::Countdown { until: Some(until) });
+            let title = format!("rolling back at {until}: {}", super::tell::subject(&draft.incident));
+            draft.announce(Moment::Decided, &title, summary);
+            if plan.countdown.is_zero() {
+                super::life::prepare(draft);
+            }
+        }
+        Mode::Approve => {
+            draft.enter(Phase::Approval { until: draft.now + approval_within(draft, &plan) });
+            let title = format!("approve? {}", super::tell::subject(&draft.incident));
+            if draft.incident.critical() {
+                // For a critical alert the request is a page: somebody must look now.
+                let announced = draft.page_urgency(true) != Urgency::Page;
+                draft.record(Event::Paged {
+                    reason: Reason::Rule,
+                    brake: None,
+                    cause: None,
+                    folded_into: None,
+                    announced,
+                    text: summary.to_owned(),
+                });
+                let message = super::tell::message(
+                    draft,
+                    Moment::Decided,
+                    draft.page_urgency(true),
+                    &title,
+                    summary,
+                    page_channels(draft.ctx, &draft.incident),
+                );
+                draft.effect(Effect::Tell(Box::new(message)));
+            } else {
+                draft.announce(Moment::Decided, &title, summary);
+            }
+        }
+        Mode::Shadow if draft.incident.lane.is_shadow() => {
+            draft.enter(Phase::Shadowed);
+            let title = format!("would roll back (shadow): {}", super::tell::subject(&draft.incident));
+            draft.announce(Moment::Decided, &title, summary);
+            draft.ask_in(Purpose::Watch, draft.ctx.limits.watch_every, 0);
+        }
+        // The policy takes the alert from others, and its rule or procedure only tries itself out: somebody must act.
+        Mode::Shadow => {
+            draft.page(Reason::Shadow, Moment::Paged, &format!("would roll back, but is in shadow: {summary}"), false);
+        }
+    }
+}
+
+fn approval_within(draft: &Draft<'_>, plan: &Plan) -> Duration {
+    let procedure = draft.ctx.policies.procedures.get(&plan.procedure).and_then(|procedure| procedure.approval_within);
+    let policy = || draft.ctx.policies.get(&plan.policy).and_then(|policy| policy.approval_within);
+    procedure.or_else(policy).unwrap_or(APPROVAL_WITHIN)
+}
