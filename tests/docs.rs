@@ -95,6 +95,7 @@ fn numbers(brake: Brake, settings: &BrakeSettings) -> Vec<String> {
             .flapping
             .on()
             .map(|n| vec![n.penalty.to_string(), span(&n.half_life), n.suppress.to_string(), n.reuse.to_string(), span(&n.hold)]),
+        Brake::Storm => settings.storm.on().map(|n| vec![n.units.to_string(), span(&n.within), span(&n.quiet)]),
         Brake::QuietStart => settings.quiet_start.on().map(|n| vec![span(n)]),
         Brake::StaleFacts => settings.stale_facts.on().map(|n| vec![span(&n.watch), span(&n.query)]),
         Brake::Trust => settings.trust.on().map(|n| vec![n.wrong.to_string(), span(&n.within)]),

@@ -2,6 +2,7 @@
 //! turns, and only ratios count. `benches/run` builds and starts it.
 
 mod bodies;
+mod check;
 mod floor;
 mod load;
 mod matching;
@@ -28,6 +29,7 @@ benches/run NAME [--quick] [--webhook PROGRAM] [--uvicorn PROGRAM]
   peers      against adnanh/webhook (--webhook) and FastAPI (--uvicorn)
   overload   at twice what it can do: what is refused, and how fast
   matching   what finding the policies of an alert costs, for 100 and for 10,000
+  check      `backout check` of a thousand files
   memory     idle, 100,000 firing alerts, 256 connections with 1.27 MB each
   start      until the first 200: an empty journal, and a million records
   worlds     thirty days of virtual time in a test of policies
@@ -75,12 +77,15 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let all = name == "all";
     let is = |row: &str| all || name == row;
-    let known = ["webhook", "repeat", "slowdisk", "peers", "overload", "matching", "memory", "start", "worlds"];
+    let known = ["webhook", "repeat", "slowdisk", "peers", "overload", "matching", "check", "memory", "start", "worlds"];
     if !all && !known.contains(&name.as_str()) {
         return table::say(USAGE);
     }
     if is("matching") {
         matching::run(&options);
+    }
+    if is("check") {
+        check::run(&options);
     }
     if is("worlds") {
         worlds::run(&options);

@@ -10,6 +10,7 @@ use super::life;
 use super::limits::Limits;
 use super::transition::Event;
 use super::unwatched;
+use super::wait;
 use super::{events, intake, operate};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{IncidentId, Time};
@@ -27,6 +28,7 @@ pub fn step(ctx: &Context<'_>, book: &Book, input: Input, now: Time) -> Step {
         }
         Input::Observed { incident, id, observation } => {
             with(ctx, book, now, &incident, &mut step, |draft| life::observed(draft, id, &observation));
+            wait::judge_again_in_a_storm(ctx, book, now, &mut step);
         }
         Input::Prepared { incident, number, report, evidence } => {
             with(ctx, book, now, &incident, &mut step, |draft| act::prepared(draft, number, report, *evidence));

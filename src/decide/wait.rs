@@ -2,16 +2,41 @@
 
 use std::time::Duration;
 
+use super::book::Book;
 use super::draft::Draft;
-use super::effect::Effect;
-use super::incident::Phase;
+use super::effect::{Context, Effect, Step};
+use super::incident::{Incident, Phase};
 use super::observation::Purpose;
 use super::pages::page_channels;
 use super::transition::Event;
-use crate::model::{Mode, Moment, Plan, Reason, Urgency};
+use crate::journal::record::Record;
+use crate::model::{Brake, IncidentId, Mode, Moment, Plan, Reason, Time, Urgency};
 
 /// How long an approval is waited for where nothing says so.
 const APPROVAL_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+/// A storm was seen in this step: whatever else waits is judged again now, not only when its wait is over.
+pub(super) fn judge_again_in_a_storm(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step) {
+    let seen = |record: &Record| match record {
+        Record::Incident { event: Event::Decided { decision }, .. } => decision.brake == Some(Brake::Storm),
+        _ => false,
+    };
+    if !step.records.iter().any(|stamped| seen(&stamped.record)) {
+        return;
+    }
+    let waits = |incident: &&Incident| {
+        let asked = incident.asked.is_some_and(|asked| asked.purpose == Purpose::Recheck);
+        matches!(incident.phase, Phase::Countdown { .. } | Phase::Approval { .. }) && !asked
+    };
+    let waiting: Vec<IncidentId> = book.open().filter(waits).map(|incident| incident.id.clone()).collect();
+    for id in waiting {
+        let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
+        if matches!(draft.incident.phase, Phase::Countdown { .. } | Phase::Approval { .. }) {
+            draft.note("many targets want a rollback: judged again");
+            draft.ask(Purpose::Recheck, 0);
+        }
+    }
+}
 
 /// A rollback waits: for a veto, for a yes, or, in shadow, for nothing.
 pub(super) fn begin(draft: &mut Draft<'_>, summary: &str) {

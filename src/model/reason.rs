@@ -100,6 +100,8 @@ named! {
         Budget = "budget",
         /// The target's damped penalty is too high.
         Flapping = "flapping",
+        /// Many targets want a rollback at once.
+        Storm = "storm",
         /// The onset lies before a gap in what we saw.
         QuietStart = "quiet_start",
         /// A person is at work on the target.

@@ -18,7 +18,7 @@ mod fact;
 mod people;
 mod procedure;
 
-pub use brakes::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts, Trust};
+pub use brakes::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts, Storm, Trust};
 pub use fact::{FactSource, FactSpec, Floor, from_number, from_text};
 pub use people::{Announcement, MessageWords, Objectives};
 pub use procedure::{HttpCheckSpec, Kind, Procedure, Step, Verify};

@@ -45,6 +45,7 @@ policies:
     brakes:
       fit_target: {healthy: 2s}
       budget: {per_hour: 1000}
+      storm: {disabled: every target is rolled back in turn}
 procedures:
   - name: quick
     countdown: 0s

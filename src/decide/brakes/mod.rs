@@ -14,6 +14,7 @@ mod permission;
 mod quiet_start;
 mod recent_change;
 mod stale_facts;
+mod storm;
 mod truncated;
 mod trust;
 mod words;
@@ -91,6 +92,7 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
         Brake::Cooldown => cooldown::judge(scene),
         Brake::Budget => budget::judge(scene),
         Brake::Flapping => flapping::judge(scene),
+        Brake::Storm => storm::judge(scene),
         Brake::QuietStart => quiet_start::judge(scene),
         Brake::HumanActive => human_active::judge(scene),
         Brake::Owner => owner::judge(scene),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::diagnostic::Raised;
 use super::super::source::At;
 use super::super::syntax::{self, BrakeKeys, DisableOnly, DurationText, GapKeys, WithinKeys};
-use super::super::types::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts, Trust};
+use super::super::types::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts, Storm, Trust};
 use super::super::yaml::{Field, Listed, Short};
 use super::Lower;
 use super::text::Zero;
@@ -28,6 +28,7 @@ impl Lower<'_> {
             cooldown: self.brake(&written.cooldown, defaults.cooldown, |keys, default, _| within(keys, default)),
             budget: self.brake(&written.budget, defaults.budget, |keys, default, _| self.budget(keys, default, mode)),
             flapping: self.brake(&written.flapping, defaults.flapping, |keys, default, at| self.flapping(keys, default, at)),
+            storm: self.brake(&written.storm, defaults.storm, |keys, default, _| self.storm(keys, default)),
             quiet_start: self.brake(&written.quiet_start, defaults.quiet_start, |keys, default, _| gap(keys, default)),
             human_active: self.switch(&written.human_active),
             owner: self.switch(&written.owner),
@@ -56,14 +57,6 @@ impl Lower<'_> {
                 self.time(&keys.within, Duration::ZERO);
                 self.targets(&keys.downstream);
                 self.one_or_more("targets", &keys.targets);
-            });
-        }
-        if let Some((keys, at)) = written.storm.placed() {
-            later("storm", Some(at), &keys.disabled);
-            self.brake(&written.storm, Setting::On(()), |keys, (), _| {
-                self.time(&keys.within, Duration::ZERO);
-                self.time(&keys.quiet, Duration::ZERO);
-                self.one_or_more("units", &keys.units);
             });
         }
         if let Some((keys, at)) = written.data_latch.placed() {
@@ -137,6 +130,19 @@ impl Lower<'_> {
             self.raise(raised.expected("a whole number, 1 or more").help("for a policy that always asks, write `mode: approve`"));
         }
         Trust { wrong: wrong.map_or(default.wrong, |(wrong, _)| *wrong).max(1), within: self.time(&keys.within, default.within) }
+    }
+
+    fn storm(&self, keys: &syntax::StormKeys, default: Storm) -> Storm {
+        let units = keys.units.placed();
+        if let Some((0 | 1, at)) = units {
+            let raised = Raised::error("impossible-number", at, "one target alone is no storm");
+            self.raise(raised.expected("a whole number, 2 or more").help("for a policy that always asks, write `mode: approve`"));
+        }
+        Storm {
+            units: units.map_or(default.units, |(units, _)| *units).max(2),
+            within: self.time(&keys.within, default.within),
+            quiet: self.time(&keys.quiet, default.quiet),
+        }
     }
 
     fn budget(&self, keys: &syntax::BudgetKeys, default: Budget, mode: Mode) -> Budget {

@@ -33,7 +33,7 @@ pub(in super::super) struct Brakes {
     pub(in super::super) truncated: Field<DisableOnly>,
     /// Targets that did not change show the same alert at the same time: the cause is shared.
     pub(in super::super) control_group: Field<ControlGroupKeys>,
-    /// Many units want a rollback at once.
+    /// Many targets want a rollback at once.
     pub(in super::super) storm: Field<StormKeys>,
     /// Corruption is suspected, or a migration lies between the releases.
     pub(in super::super) data_latch: Field<DataLatchKeys>,
@@ -191,7 +191,7 @@ brake! {
 brake! {
     /// Many units want a rollback at once.
     StormKeys, "storm brake" {
-        /// From so many units on (3).
+        /// From so many targets on (3).
         units: u32,
         /// Within this (15m).
         within: DurationText,

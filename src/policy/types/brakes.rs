@@ -36,6 +36,8 @@ pub struct BrakeSettings {
     pub budget: Setting<Budget>,
     /// Damping.
     pub flapping: Setting<Flapping>,
+    /// How many targets that want a rollback at once are a storm.
+    pub storm: Setting<Storm>,
     /// The longest gap of ours that does not count.
     pub quiet_start: Setting<Duration>,
     /// Whether a person's traces hold.
@@ -73,6 +75,7 @@ impl Default for BrakeSettings {
             cooldown: Setting::On(Duration::from_secs(60 * 60)),
             budget: Setting::On(Budget::default()),
             flapping: Setting::On(Flapping::default()),
+            storm: Setting::On(Storm::default()),
             quiet_start: Setting::On(Duration::from_secs(5 * 60)),
             human_active: Setting::On(()),
             owner: Setting::On(()),
@@ -98,6 +101,7 @@ impl BrakeSettings {
             Brake::Cooldown => reason(&self.cooldown),
             Brake::Budget => reason(&self.budget),
             Brake::Flapping => reason(&self.flapping),
+            Brake::Storm => reason(&self.storm),
             Brake::QuietStart => reason(&self.quiet_start),
             Brake::HumanActive => reason(&self.human_active),
             Brake::Owner => reason(&self.owner),
@@ -174,6 +178,23 @@ impl Default for Flapping {
             reuse: 500.0,
             hold: Duration::from_secs(12 * 60 * 60),
         }
+    }
+}
+
+/// `storm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storm {
+    /// From so many targets on …
+    pub units: u32,
+    /// … that want a rollback within this.
+    pub within: Duration,
+    /// Over after so long without another one.
+    pub quiet: Duration,
+}
+
+impl Default for Storm {
+    fn default() -> Self {
+        Self { units: 3, within: Duration::from_secs(15 * 60), quiet: Duration::from_secs(30 * 60) }
     }
 }
 

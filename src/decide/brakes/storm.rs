@@ -1,0 +1,223 @@
+//! `storm`: many targets want a rollback at once. What they have in common is their cause, and no rollback of one of them mends it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Scene;
+use super::words::span;
+use crate::decide::decision::Judgement;
+use crate::decide::incident::Incident;
+use crate::model::{Brake, Time};
+use crate::policy::types::Storm;
+
+/// Targets and labels that are named; the page lists every incident.
+const NAMED: usize = 5;
+
+pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
+    const BRAKE: Brake = Brake::Storm;
+    let Some(target) = scene.incident.target.as_ref() else {
+        return Judgement::blind(BRAKE, "without a target nobody can tell whether others want the same");
+    };
+    let Some(numbers) = scene.policy.brakes.storm.on() else {
+        return Judgement::free(BRAKE, "no storm is looked for");
+    };
+    let mut wants: Vec<Want<'_>> = scene.book.incidents.values().filter_map(Want::of).collect();
+    if !wants.iter().any(|want| want.incident.id == scene.incident.id) {
+        wants.push(Want { at: scene.now, target: target.at.to_string(), incident: scene.incident });
+    }
+    wants.sort_by_key(|want| want.at);
+    let recent = || wants.iter().filter(|want| want.at + numbers.within > scene.now);
+    let targets: BTreeSet<&str> = recent().map(|want| want.target.as_str()).collect();
+    let Some(until) = over_at(&wants, numbers).filter(|until| *until > scene.now) else {
+        let words =
+            format!("{} targets want a rollback within {}; {} are a storm", targets.len(), span(numbers.within), numbers.units);
+        return Judgement::free(BRAKE, words);
+    };
+    let shared = shared_labels(recent().map(|want| want.incident));
+    let because = format!(
+        "{} targets want a rollback within {} ({} are a storm): {}; their alerts share {}; it is over {} after the last one",
+        targets.len(),
+        span(numbers.within),
+        numbers.units,
+        listed(targets.into_iter().map(str::to_owned)),
+        if shared.is_empty() { "no label".to_owned() } else { listed(shared.into_iter()) },
+        span(numbers.quiet)
+    );
+    Judgement::held(BRAKE, because).until(until)
+}
+
+/// A target that a rule wanted to roll back, and when that was first said.
+struct Want<'a> {
+    at: Time,
+    target: String,
+    incident: &'a Incident,
+}
+
+impl<'a> Want<'a> {
+    /// What an incident wants, in shadow too. Brakes are judged only where a rule said rollback; what they said of it does not count.
+    fn of(incident: &'a Incident) -> Option<Self> {
+        incident.decision.as_ref().filter(|decision| !decision.brakes.is_empty())?;
+        Some(Self { at: incident.decided_at?, target: incident.target.as_ref()?.at.to_string(), incident })
+    }
+}
+
+/// When the last storm is over, if there was one; `wants` in the order of their times.
+fn over_at(wants: &[Want<'_>], numbers: &Storm) -> Option<Time> {
+    let mut until: Option<Time> = None;
+    // How often each target stands in the window that ends with the want that is looked at.
+    let (mut window, mut first) = (BTreeMap::<&str, usize>::new(), 0);
+    for want in wants {
+        *window.entry(&want.target).or_default() += 1;
+        while let Some(old) = wants.get(first).filter(|old| old.at + numbers.within <= want.at) {
+            if let Some(count) = window.get_mut(old.target.as_str()) {
+                *count -= 1;
+                if *count == 0 {
+                    window.remove(old.target.as_str());
+                }
+            }
+            first += 1;
+        }
+        let begins = window.len() >= numbers.units as usize;
+        let goes_on = until.is_some_and(|until| want.at < until);
+        until = (begins || goes_on).then(|| want.at + numbers.quiet).or(until);
+    }
+    until
+}
+
+/// `name=value` of every label that all their first alerts have in common.
+fn shared_labels<'a>(incidents: impl Iterator<Item = &'a Incident>) -> BTreeSet<String> {
+    let labels = incidents
+        .filter_map(Incident::lead)
+        .map(|lead| lead.alert.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<BTreeSet<String>>());
+    labels.reduce(|shared, labels| shared.intersection(&labels).cloned().collect()).unwrap_or_default()
+}
+
+fn listed(texts: impl ExactSizeIterator<Item = String>) -> String {
+    let more = texts.len().saturating_sub(NAMED);
+    let mut named: Vec<String> = texts.take(NAMED).collect();
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    named.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::fixture::{World, minutes};
+    use super::*;
+    use crate::decide::decision::{Decision, Grip};
+    use crate::decide::effect::Context;
+    use crate::decide::incident::Lane;
+    use crate::decide::verdict;
+    use crate::model::{IncidentId, TargetId, TargetRef};
+    use crate::policy::types::{Policies, Setting};
+
+    /// A decision that came to no brake.
+    fn said_nothing(world: &World) -> Decision {
+        let nothing = Policies::default();
+        let ctx = Context { policies: &nothing, limits: &world.limits, cluster: None };
+        verdict::decide(&ctx, &world.book, &world.incident, &world.observation, world.now)
+    }
+
+    /// Another incident, of that target, whose rule said rollback so many minutes ago.
+    fn want(world: &mut World, id: &str, target: &str, ago: u64, lane: Lane) {
+        let mut decision = said_nothing(world);
+        decision.brakes = vec![Judgement::free(Brake::Owner, "nobody")];
+        let at = TargetRef::deployment("shop", target).expect("valid names");
+        let incident = Incident {
+            id: IncidentId(id.to_owned()),
+            target: Some(TargetId { at, uid: format!("u-{target}") }),
+            decision: Some(Arc::new(decision)),
+            decided_at: Some(world.now - minutes(ago)),
+            lane,
+            ..world.incident.clone()
+        };
+        world.book.incidents.insert(incident.id.clone(), incident);
+    }
+
+    #[test]
+    fn three_targets_within_a_quarter_of_an_hour_are_a_storm() {
+        let mut world = World::new();
+        want(&mut world, "i2", "cart", 10, Lane::Live);
+        assert_eq!(judge(&world.scene()).grip, Grip::Free, "two");
+        want(&mut world, "i3", "cart", 5, Lane::Live);
+        assert_eq!(judge(&world.scene()).grip, Grip::Free, "the same target twice is one");
+        want(&mut world, "i4", "search", 15, Lane::Live);
+        assert_eq!(judge(&world.scene()).grip, Grip::Free, "too long ago");
+        want(&mut world, "i5", "search", 14, Lane::Live);
+        let judgement = judge(&world.scene());
+        assert_eq!((judgement.grip, judgement.until), (Grip::Held, Some(world.now + minutes(30))));
+        for words in ["3 targets want a rollback within 15m", "shop/cart", "shop/search", "share alertname=HighErrors"] {
+            assert!(judgement.because.contains(words), "{words}: {}", judgement.because);
+        }
+    }
+
+    #[test]
+    fn what_shadow_wants_counts_and_what_pages_does_not() {
+        let mut world = World::new();
+        want(&mut world, "i2", "cart", 3, Lane::Shadow("trial".to_owned()));
+        want(&mut world, "i3", "search", 2, Lane::Live);
+        assert_eq!(judge(&world.scene()).grip, Grip::Held);
+        world.book.incidents.get_mut(&IncidentId("i3".to_owned())).expect("put there").decision =
+            Some(Arc::new(said_nothing(&World::new())));
+        assert_eq!(judge(&world.scene()).grip, Grip::Free, "its rule said something else");
+    }
+
+    #[test]
+    fn it_goes_on_until_nobody_wanted_anything_for_half_an_hour() {
+        let mut world = World::new();
+        for (number, ago) in [("i2", 70), ("i3", 69), ("i4", 68), ("i5", 40)] {
+            want(&mut world, number, number, ago, Lane::Live);
+        }
+        assert_eq!(judge(&world.scene()).grip, Grip::Free, "the last one was 40 minutes ago");
+        want(&mut world, "i6", "i6", 20, Lane::Live);
+        assert_eq!(judge(&world.scene()).grip, Grip::Held, "a straggler kept it going, though no three were close any more");
+    }
+
+    #[test]
+    fn without_a_target_it_is_blind() {
+        let mut world = World::new();
+        world.incident.target = None;
+        assert_eq!(judge(&world.scene()).grip, Grip::Blind);
+    }
+
+    #[test]
+    fn a_policy_may_say_other_numbers() {
+        let mut world = World::new();
+        want(&mut world, "i2", "cart", 3, Lane::Live);
+        world.policy.brakes.storm = Setting::On(Storm { units: 2, ..Storm::default() });
+        assert_eq!(judge(&world.scene()).grip, Grip::Held);
+        world.policy.brakes.storm = Setting::On(Storm { units: 2, within: Duration::from_secs(60), ..Storm::default() });
+        assert_eq!(judge(&world.scene()).grip, Grip::Free);
+    }
+
+    proptest! {
+        /// More that is wanted never lets go.
+        #[test]
+        fn another_want_never_ends_a_storm(
+            wants in proptest::collection::vec((0_u64..90, 0_u8..5), 0..12), more in (0_u64..90, 0_u8..5),
+        ) {
+            let mut world = World::new();
+            for (number, (ago, target)) in wants.iter().enumerate() {
+                want(&mut world, &format!("i{}", number + 2), &format!("t{target}"), *ago, Lane::Live);
+            }
+            let before = judge(&world.scene()).holds();
+            want(&mut world, "i99", &format!("t{}", more.1), more.0, Lane::Live);
+            prop_assert!(judge(&world.scene()).holds() || !before);
+        }
+
+        /// Thirty alerts of one target are one.
+        #[test]
+        fn one_target_alone_is_never_a_storm(agos in proptest::collection::vec(0_u64..60, 0..30)) {
+            let mut world = World::new();
+            for (number, ago) in agos.iter().enumerate() {
+                want(&mut world, &format!("i{}", number + 2), "web", *ago, Lane::Live);
+            }
+            prop_assert!(!judge(&world.scene()).holds());
+        }
+    }
+}
