@@ -346,6 +346,7 @@ impl<'a> Judge<'a> {
             presence: &decision.presence,
             read: &read,
             overrides: &[],
+            intervals: &self.ctx.policies.intervals,
             limits: self.ctx.limits,
             now: self.now,
         };
