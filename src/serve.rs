@@ -123,8 +123,12 @@ fn policy_source(settings: &Settings) -> PolicySource {
             RulesError::Wrong(found) => found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
             other => other.to_string(),
         })?;
-        for warning in &loaded.warnings {
-            tracing::warn!(file = %warning.file, line = warning.line, "{}", warning.message);
+        for found in &loaded.warnings {
+            if found.is_warning() {
+                tracing::warn!(file = %found.file, line = found.line, "{}", found.message);
+            } else {
+                tracing::info!(file = %found.file, line = found.line, "{}", found.message);
+            }
         }
         Ok(loaded.policies)
     })

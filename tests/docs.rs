@@ -99,6 +99,8 @@ fn numbers(brake: Brake, settings: &BrakeSettings) -> Vec<String> {
         Brake::QuietStart => settings.quiet_start.on().map(|n| vec![span(n)]),
         Brake::StaleFacts => settings.stale_facts.on().map(|n| vec![span(&n.watch), span(&n.query)]),
         Brake::Trust => settings.trust.on().map(|n| vec![n.wrong.to_string(), span(&n.within)]),
+        // None by default, which the table says in words.
+        Brake::Freeze => settings.freeze.on().filter(|names| names.is_empty()).map(|_| vec!["none".to_owned()]),
         Brake::HumanActive | Brake::Owner | Brake::Truncated | Brake::Paused | Brake::Permission => Some(Vec::new()),
     }
     .unwrap_or_else(|| panic!("`{brake}` is off by default"))

@@ -14,7 +14,7 @@ use super::scope::{IncidentScope, NOT_OBSERVED};
 use crate::model::{Brake, Dependency, Level, Mode, Outcome, Reason, Resolution, StepKind, Time, Unknown, UnknownKind};
 use crate::policy::expr::{Expr, Tri, Unknown as ExprUnknown};
 use crate::policy::matcher;
-use crate::policy::types::{Condition, FactSpec, Kind, Policy, Procedure, Rule, Step, VerdictRule};
+use crate::policy::types::{Condition, FactSource, FactSpec, Kind, Policy, Procedure, Rule, Step, VerdictRule};
 
 /// Decides what is to become of an incident, by what was observed.
 pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: &Observation, now: Time) -> Decision {
@@ -56,7 +56,7 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
     decision.figures = judge.figures();
     if !decision.wanted.is_empty() {
         decision.reason = Reason::RuleUnknown;
-        decision.summary = format!("facts that a step reads were not observed: {}", decision.wanted.join(", "));
+        decision.summary = format!("facts that the rollback rests on were not observed: {}", decision.wanted.join(", "));
     }
     decision
 }
@@ -249,6 +249,16 @@ impl<'a> Judge<'a> {
         truth.reasons().iter().filter_map(fact).collect()
     }
 
+    /// Facts that were read and that nobody has asked for yet.
+    fn unasked(&self, read: &[String]) -> Vec<String> {
+        let is_unasked = |name: &&String| match self.policy.facts.get(*name).map(|spec| &spec.source) {
+            Some(FactSource::Promql { .. }) => !self.observation.values.contains_key(*name),
+            Some(FactSource::Http { .. }) => !self.observation.texts.contains_key(*name),
+            _ => false,
+        };
+        read.iter().filter(is_unasked).cloned().collect()
+    }
+
     /// Does what a true rule says.
     fn follow(&self, rule: &Rule, read: &[String], decision: &mut Decision) {
         decision.reason = Reason::Rule;
@@ -320,6 +330,11 @@ impl<'a> Judge<'a> {
             Ok(chosen) => chosen,
             Err((kind, reasons)) => return self.unsure_of_step(procedure, kind, reasons, decision),
         };
+        // One that no condition needed in the end is still one that was read: `stale_facts` wants to see it.
+        decision.wanted = self.unasked(&read);
+        if !decision.wanted.is_empty() {
+            return;
+        }
         let mut scene = Scene {
             book: self.book,
             incident: self.incident,
@@ -331,6 +346,7 @@ impl<'a> Judge<'a> {
             presence: &decision.presence,
             read: &read,
             overrides: &[],
+            intervals: &self.ctx.policies.intervals,
             limits: self.ctx.limits,
             now: self.now,
         };

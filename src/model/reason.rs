@@ -108,6 +108,8 @@ named! {
         HumanActive = "human_active",
         /// A GitOps owner would undo the write.
         Owner = "owner",
+        /// Now is a time in which the policy wants nothing rolled back.
+        Freeze = "freeze",
         /// Somebody paused us, with a reason.
         Paused = "paused",
         /// A fact that the decision rests on is unknown or too old.

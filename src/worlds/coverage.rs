@@ -135,8 +135,12 @@ fn of_policy(policy: &Policy, exercised: &Exercised, judged: &mut Judged) {
     }
     let rolls_back = policy.decide.iter().any(|rule| matches!(rule.verdict, VerdictRule::Rollback { .. }));
     let place = format!("{}:{}", policy.place.file, policy.place.line);
-    // Trust never holds: it makes the policy ask.
-    let can_hold = |brake: &&Brake| **brake != Brake::Trust && policy.brakes.disabled(**brake).is_none();
+    let can_hold = |brake: &&Brake| match brake {
+        // It makes the policy ask.
+        Brake::Trust => false,
+        Brake::Freeze => policy.brakes.freeze.on().is_some_and(|names| !names.is_empty()),
+        _ => policy.brakes.disabled(**brake).is_none(),
+    };
     for brake in Brake::ALL.iter().filter(|brake| rolls_back && can_hold(brake)) {
         let held = exercised.held.contains(brake);
         judged.brakes.add(held);

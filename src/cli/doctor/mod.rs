@@ -104,7 +104,7 @@ fn policies(settings: &Settings, findings: &mut Findings) -> Policies {
     } else {
         area.ok("policies", format!("{} policies in `{folder}`: {counts}", all.len()));
     }
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().filter(|found| found.is_warning()) {
         area.warning("policies", warning.to_string(), "`backout check` shows it with its place");
     }
     loaded.policies

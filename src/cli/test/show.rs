@@ -6,7 +6,7 @@ use super::super::exit::Failure;
 use super::super::output::{Output, Style, Text};
 use super::compare::Compared;
 use super::{Suite, Went};
-use crate::policy::diagnostic::to_text;
+use crate::policy::diagnostic::{Diagnostic, to_text};
 use crate::worlds::{Judged, Line, Report, Share};
 
 /// Prints all of it.
@@ -28,7 +28,9 @@ pub(super) fn print(
         match &suite.went {
             Went::Wrong(diagnostics) => text.plain(&to_text(diagnostics)),
             Went::Ran(loaded, reports) => {
-                text.plain(&to_text(&loaded.warnings));
+                // Notes are for `check`: nobody need do anything about them here.
+                let warnings: Vec<Diagnostic> = loaded.warnings.iter().filter(|found| found.is_warning()).cloned().collect();
+                text.plain(&to_text(&warnings));
                 for report in reports {
                     let (word, style) = if report.passed() { ("  ok    ", Style::Green) } else { ("  FAIL  ", Style::Red) };
                     text.styled(style, word);

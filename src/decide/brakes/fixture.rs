@@ -14,6 +14,7 @@ use crate::model::{
     Onset, Owner, PostedChange, ReplicaSetSeen, Replicas, Resolution, Strategy, TargetId, TargetRef, Texts, Time, Unknown,
     UnknownKind, Workload, Write,
 };
+use crate::policy::interval::Interval;
 use crate::policy::types::{
     BrakeSettings, FactSpec, Floor, Place, Policy, Rule, Setting, TargetPattern, TargetRule, VerdictRule,
 };
@@ -52,6 +53,7 @@ pub(in crate::decide) struct World {
     pub(in crate::decide) observation: Observation,
     pub(in crate::decide) presence: Presence,
     pub(in crate::decide) read: Vec<String>,
+    pub(in crate::decide) intervals: BTreeMap<String, Interval>,
     pub(in crate::decide) limits: Limits,
     pub(in crate::decide) now: Time,
 }
@@ -72,6 +74,7 @@ impl World {
             observation: observation(&target, now),
             presence: Presence::Firing,
             read: vec!["errors".to_owned()],
+            intervals: BTreeMap::new(),
             limits: Limits::default(),
             now,
         }
@@ -89,6 +92,7 @@ impl World {
             presence: &self.presence,
             read: &self.read,
             overrides: &[],
+            intervals: &self.intervals,
             limits: &self.limits,
             now: self.now,
         }

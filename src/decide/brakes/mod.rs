@@ -6,6 +6,7 @@ mod fit_target;
 #[cfg(test)]
 pub(in crate::decide) mod fixture;
 mod flapping;
+mod freeze;
 mod human_active;
 mod owner;
 mod past;
@@ -23,6 +24,8 @@ pub use fit_target::choose as choose_release;
 pub use recent_change::{Change, change};
 pub use trust::distrust;
 
+use std::collections::BTreeMap;
+
 use super::book::{Book, History};
 use super::decision::{Grip, Judgement};
 use super::incident::Incident;
@@ -30,6 +33,7 @@ use super::limits::Limits;
 use super::observation::Observation;
 use super::presence::Presence;
 use crate::model::{Brake, Mode, Resolution, Time, Workload};
+use crate::policy::interval::Interval;
 use crate::policy::types::{Policy, Rule};
 
 /// All that a brake may look at.
@@ -54,6 +58,8 @@ pub struct Scene<'a> {
     pub read: &'a [String],
     /// The names of brakes that a person overrode for this incident's plan.
     pub overrides: &'a [String],
+    /// The time intervals of all policies.
+    pub intervals: &'a BTreeMap<String, Interval>,
     /// The product's times.
     pub limits: &'a Limits,
     /// The clock.
@@ -96,6 +102,7 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
         Brake::QuietStart => quiet_start::judge(scene),
         Brake::HumanActive => human_active::judge(scene),
         Brake::Owner => owner::judge(scene),
+        Brake::Freeze => freeze::judge(scene),
         Brake::Paused => paused::judge(scene),
         Brake::StaleFacts => stale_facts::judge(scene),
         Brake::Truncated => truncated::judge(scene),
@@ -133,8 +140,8 @@ mod tests {
         world.incident.target = None;
         world.observation.watch_heard_at = None;
         for judgement in judge_all(&world.scene()) {
-            // A cut notification, or what people marked, is known to us or there was none.
-            let known = matches!(judgement.brake, Brake::Truncated | Brake::Trust);
+            // A cut notification, what people marked, or a time that the policy names, is known to us or there was none.
+            let known = matches!(judgement.brake, Brake::Truncated | Brake::Trust | Brake::Freeze);
             assert!(judgement.holds() || known, "{}", judgement.brake);
         }
     }

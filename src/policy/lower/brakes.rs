@@ -32,6 +32,7 @@ impl Lower<'_> {
             quiet_start: self.brake(&written.quiet_start, defaults.quiet_start, |keys, default, _| gap(keys, default)),
             human_active: self.switch(&written.human_active),
             owner: self.switch(&written.owner),
+            freeze: self.brake(&written.freeze, defaults.freeze, |Short(keys), _, at| self.freeze(keys, at)),
             stale_facts: self.brake(&written.stale_facts, defaults.stale_facts, |keys, default, _| StaleFacts {
                 watch: self.time(&keys.watch, default.watch),
                 query: self.time(&keys.query, default.query),
@@ -62,15 +63,6 @@ impl Lower<'_> {
         if let Some((keys, at)) = written.data_latch.placed() {
             later("data_latch", Some(at), &keys.disabled);
             self.brake(&written.data_latch, Setting::On(()), |keys, (), _| drop(self.targets(&keys.data_group)));
-        }
-        if let Some((keys, at)) = written.freeze.placed() {
-            later("freeze", Some(at), &keys.0.disabled);
-            self.brake(&written.freeze, Setting::On(()), |Short(keys), (), _| {
-                let known: Vec<String> = self.known_intervals.iter().cloned().collect();
-                for (name, at) in keys.intervals.get().into_iter().flat_map(|Listed(items)| items).filter_map(Field::placed) {
-                    self.known("time interval", name, at, &known);
-                }
-            });
         }
     }
 
@@ -121,6 +113,17 @@ impl Lower<'_> {
             back: back.map_or(default.back, |(back, _)| *back),
             last_live: self.time(&keys.last_live, default.last_live),
         }
+    }
+
+    fn freeze(&self, keys: &syntax::FreezeKeys, at: At) -> Vec<String> {
+        let known: Vec<String> = self.known_intervals.iter().cloned().collect();
+        let named: Vec<(&String, At)> =
+            keys.intervals.get().into_iter().flat_map(|Listed(items)| items).filter_map(Field::placed).collect();
+        if named.is_empty() {
+            let raised = Raised::error("missing-key", at, "this freeze names no time interval");
+            self.raise(raised.expected("names of `time_intervals`").help("without `freeze` no time is frozen"));
+        }
+        named.into_iter().filter_map(|(name, at)| self.known("time interval", name, at, &known)).collect()
     }
 
     fn trust(&self, keys: &syntax::TrustKeys, default: Trust) -> Trust {

@@ -73,8 +73,14 @@ impl Lower<'_> {
                 self.raise(Raised::error("not-carried-out", *at, message).help("stay in `mode: shadow`, or remove it"));
             } else {
                 let message = format!("{what} not carried out yet");
-                self.raise(Raised::warning("not-carried-out", *at, message).help("it is read and checked, and nothing more"));
+                self.raise(not_carried_out(*at, message, mode).help("it is read and checked, and nothing more"));
             }
         }
     }
+}
+
+/// In shadow nothing is carried out in any case: good to know, and nobody need do anything about it.
+pub(super) fn not_carried_out(at: At, message: String, mode: Mode) -> Raised {
+    let raise = if mode == Mode::Shadow { Raised::note } else { Raised::warning };
+    raise("not-carried-out", at, message)
 }

@@ -7,6 +7,7 @@ use super::super::expr::Env;
 use super::super::problem::nearest;
 use super::super::source::At;
 use super::super::types::{Kind, Procedure};
+use super::later::not_carried_out;
 use super::rule::Use;
 use super::{Draft, DraftProcedure, Lower, procedure};
 use crate::model::Mode;
@@ -113,7 +114,7 @@ impl Lower<'_> {
                 self.raise(Raised::error("not-carried-out", used.at, message).help("stay in `mode: shadow`, or name `undo`"));
             } else {
                 let message = format!("{later} of the built-in `{}` is not carried out yet", procedure.name);
-                self.raise(Raised::warning("not-carried-out", used.at, message).help("it is planned, and nothing more"));
+                self.raise(not_carried_out(used.at, message, mode).help("it is planned, and nothing more"));
             }
         }
     }

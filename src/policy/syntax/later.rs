@@ -39,7 +39,7 @@ const LATER: &[(&str, Weight, &[&str])] = &[
     ("HTTP check", Weight::Changes, &["path", "port", "service"]),
     ("HTTP check", Weight::Tells, &["every"]),
     ("expect", Weight::Changes, &["json"]),
-    ("brakes", Weight::Changes, &["control_group", "data_latch", "freeze"]),
+    ("brakes", Weight::Changes, &["control_group", "data_latch"]),
 ];
 
 /// Keys that stand elsewhere or cannot be set: why, and what to do.

@@ -44,6 +44,8 @@ pub struct BrakeSettings {
     pub human_active: Setting<()>,
     /// Whether a GitOps owner holds.
     pub owner: Setting<()>,
+    /// Time intervals, by name, in which nothing is rolled back.
+    pub freeze: Setting<Vec<String>>,
     /// How old what we read may be.
     pub stale_facts: Setting<StaleFacts>,
     /// Whether a cut notification holds.
@@ -79,6 +81,7 @@ impl Default for BrakeSettings {
             quiet_start: Setting::On(Duration::from_secs(5 * 60)),
             human_active: Setting::On(()),
             owner: Setting::On(()),
+            freeze: Setting::On(Vec::new()),
             stale_facts: Setting::On(StaleFacts::default()),
             truncated: Setting::On(()),
             trust: Setting::On(Trust::default()),
@@ -105,6 +108,7 @@ impl BrakeSettings {
             Brake::QuietStart => reason(&self.quiet_start),
             Brake::HumanActive => reason(&self.human_active),
             Brake::Owner => reason(&self.owner),
+            Brake::Freeze => reason(&self.freeze),
             Brake::StaleFacts => reason(&self.stale_facts),
             Brake::Truncated => reason(&self.truncated),
             Brake::Trust => reason(&self.trust),
