@@ -35,6 +35,8 @@ pub mod clock;
 #[cfg(feature = "service")]
 pub mod cluster;
 #[cfg(feature = "service")]
+pub mod drill;
+#[cfg(feature = "service")]
 pub mod engine;
 #[cfg(feature = "service")]
 pub mod execute;

@@ -46,9 +46,11 @@ macro_rules! label_values {
 }
 
 mod access;
+mod drills;
 mod labels;
 
 pub use access::{AccessMetrics, LoginRefusal, TlsRefusal};
+pub use drills::DrillMetrics;
 pub use labels::{ActionResult, AlertResult, Asked, ChangeBy, Figure, NotificationResult, WebhookResult};
 
 /// Every metric. Made once, handed on as `Arc`.
@@ -78,6 +80,8 @@ pub struct Metrics {
     watch_age: Gauge,
     /// Who is let in, and what people say.
     pub access: AccessMetrics,
+    /// Drills.
+    pub drills: DrillMetrics,
     /// `backout_webhook_commit_seconds`: from handing a receipt to the journal to its being on the disk.
     pub webhook_commit: Histogram,
     /// `backout_inbox_depth`: receipts that were taken and wait for the engine.
@@ -155,6 +159,7 @@ impl Metrics {
                 .gauge("rollback_unreconciled", "Targets that still run a release that we put back; git says another one.")?,
             clock_leaps: make.counter("clock_leaps_total", "Times that the clock was set by two seconds or more.")?,
             access: AccessMetrics::new(&make)?,
+            drills: DrillMetrics::new(&make)?,
             registry: make.0,
         };
         metrics.touch();

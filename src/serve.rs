@@ -15,6 +15,7 @@ use crate::app::Assembly;
 use crate::cli::channels;
 use crate::clock::SystemClock;
 use crate::cluster::{Clients as ClusterClients, KubernetesCluster};
+use crate::drill;
 use crate::engine::{EngineHandle, Hands, PolicySource};
 use crate::execute::WriterSettings;
 use crate::lifecycle::{self, Ending, Hangups, Stages, Supervisor, TaskDied};
@@ -99,7 +100,12 @@ pub async fn serve(settings: Settings, log_level: Arc<dyn LogLevel>) -> Result<(
         log_level: Some(log_level),
         spans,
     };
+    let drills = (assembly.hands.clone(), Arc::clone(&assembly.policy_source), Arc::clone(&assembly.metrics));
     let handle = assembly.start(&mut supervisor, &stages).await.map_err(ServeError::new)?;
+    if let Some(schedule) = schedule(&settings, &handle, drills, &outside.notifier) {
+        let drain = stages.drain.clone();
+        supervisor.spawn("drills", drill::keep(schedule, drain));
+    }
     let (control, drain) = (Arc::new(handle.clone()), stages.drain.clone());
     supervisor.spawn("acknowledgements", async move {
         outside.notifier.bring_acknowledgements(control, drain).await;
@@ -112,6 +118,19 @@ pub async fn serve(settings: Settings, log_level: Arc<dyn LogLevel>) -> Result<(
         Ending::Cut(tasks) => tracing::warn!(tasks = tasks.join(","), "ended; these were cut off"),
     }
     Ok(())
+}
+
+/// Drills beside the service, where the settings want them.
+fn schedule(
+    settings: &Settings,
+    engine: &EngineHandle,
+    (hands, policies, metrics): (Hands, PolicySource, Arc<Metrics>),
+    channels: &Arc<NotifierSet>,
+) -> Option<drill::Schedule> {
+    let (engine, channels) = (engine.clone(), Arc::clone(channels));
+    let (limits, cluster_name) = (settings.limits, settings.cluster_name.clone());
+    let every = settings.drill_every?;
+    Some(drill::Schedule { every, engine, policies, hands, channels, limits, cluster_name, metrics })
 }
 
 /// The folder of policies, read and judged together with the channels whenever it is asked for: at a reload, too, a policy that

@@ -130,6 +130,8 @@ pub struct Settings {
     pub silence_url: Option<Url>,
     /// How long draining may take. Shorter than what the platform allows before it kills.
     pub shutdown_grace: Duration,
+    /// How often a drill is carried out beside the service, if ever.
+    pub drill_every: Option<Duration>,
 }
 
 /// One thing that is wrong with the settings.
@@ -299,6 +301,7 @@ impl Check {
         let retention = self.retention(&file.retention);
         let limits = file.timing.limits(|key, why| self.problem(key, why));
         let shutdown_grace = self.duration("shutdown_grace", file.shutdown_grace.as_ref(), Duration::from_secs(25));
+        let drill_every = file.drills.every.as_ref().and_then(|written| self.drill_every(written));
         let listen = args.listen.or(file.http.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
         let listen = self.listen(&listen, !file.tokens.ingest.is_empty() || !file.clients.ingest.is_empty());
         let clients = self.clients(file.clients, &file.tls);
@@ -326,6 +329,7 @@ impl Check {
             external_url,
             silence_url,
             shutdown_grace,
+            drill_every,
         })
     }
 
@@ -460,6 +464,14 @@ impl Check {
 
     fn duration(&mut self, key: &str, written: Option<&Scalar>, default: Duration) -> Duration {
         written.and_then(|Scalar(text)| self.noted(key, duration::parse(text))).unwrap_or(default)
+    }
+
+    fn drill_every(&mut self, Scalar(text): &Scalar) -> Option<Duration> {
+        let every = self.noted("drills.every", duration::parse(text))?;
+        if every.is_zero() {
+            self.problem("drills.every", format!("`{text}` is no time; expected more than 0, such as `24h`"));
+        }
+        Some(every)
     }
 
     fn bytes(&mut self, key: &str, written: Option<&Scalar>, default: usize) -> usize {

@@ -19,6 +19,8 @@ pub enum Exit {
     NotFound,
     /// The service has it in a state in which this cannot be done.
     Conflict,
+    /// A past decision is not what the engine derives from the same inputs.
+    Differs,
     /// A defect, of ours or of the service.
     Internal,
 }
@@ -28,12 +30,13 @@ pub(super) const HELP: &str = "\
 Exit codes:
    0  done, or the answer is yes
    1  the answer is no: the policies have errors, a test of theirs failed, nothing can be decided about the alert, doctor
-      found problems, the image was rolled back from, the journal is broken
+      found problems, a drill failed, the image was rolled back from, the journal is broken
    2  the command line, a file or a setting cannot be used
    3  the service cannot be reached, or cannot answer now
    4  the service does not permit it: no token, or one of another scope
    5  there is no such incident, pause, alert or target
    6  it is there, and not in a state in which this can be done
+   7  a past decision is not what comes out of the same inputs now
   70  a defect";
 
 impl Exit {
@@ -47,6 +50,7 @@ impl Exit {
             Self::NotPermitted => 4,
             Self::NotFound => 5,
             Self::Conflict => 6,
+            Self::Differs => 7,
             Self::Internal => 70,
         }
     }
@@ -99,8 +103,8 @@ mod tests {
 
     #[test]
     fn every_code_stands_in_the_help() {
-        use Exit::{Conflict, Done, Internal, Negative, NotFound, NotPermitted, Unreachable, Usage};
-        for exit in [Done, Negative, Usage, Unreachable, NotPermitted, NotFound, Conflict, Internal] {
+        use Exit::{Conflict, Differs, Done, Internal, Negative, NotFound, NotPermitted, Unreachable, Usage};
+        for exit in [Done, Negative, Usage, Unreachable, NotPermitted, NotFound, Conflict, Differs, Internal] {
             let line = format!("{:>4}  ", exit.code());
             assert!(HELP.lines().any(|have| have.starts_with(&line)), "{exit:?}");
         }

@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod demo;
 mod doctor;
+mod drill;
 pub mod exit;
 mod explain;
 mod generate;
@@ -47,6 +48,7 @@ Examples:
   backout incidents                                  what is going on?
   backout report i0123456789ab                       what happened there, and why?
   backout doctor --config backout.yaml               is the installation sound?
+  backout drill --config backout.yaml --all          could we roll back right now?
   backout bad registry/shop:1.2.3                    was this rolled back from? (for pipelines)
   backout veto i0123456789ab --reason 'known, fix is out'
   backout pause --scope namespace --name shop --for 2h --reason 'database migration'
@@ -96,6 +98,8 @@ pub enum Command {
     #[command(after_help = r#"Examples:
   backout explain --matcher 'alertname="HighErrorRate"' --alertmanager http://am:9093 --prometheus http://prometheus:9090 --kubeconfig ~/.kube/config --cluster-name prod
   backout explain --alert alert.json --url https://backout.example.com --token-file read.token                                                                             with what that service remembers
+  backout explain --incident i0123456789ab --journal /var/lib/backout                                                                                                      what was decided then, derived again
+  backout explain --matcher 'team="shop"' --alertmanager http://am:9093 --format markdown                                                                                  for a ticket
   backout explain --alert - --data /var/lib/backout < alert.json                                                                                                           with what the journal remembers"#)]
     Explain(Box<explain::ExplainArgs>),
     /// Is the installation sound? Cluster, Prometheus, Alertmanager, channels, journal, clocks; each finding with what to do
@@ -103,6 +107,15 @@ pub enum Command {
   backout doctor --config backout.yaml                the same file and flags as `serve`; also while it runs
   backout doctor --config backout.yaml --output json"#)]
     Doctor(Box<doctor::DoctorArgs>),
+    /// Could we roll back right now? Everything but the write, for every target that a policy can reach
+    #[command(after_help = r#"Examples:
+  backout drill --config backout.yaml --all                the same file and flags as `serve`; also while it runs
+  backout drill --config backout.yaml --namespace shop     the targets of one namespace
+  backout drill --config backout.yaml --target shop/web --output json
+
+Exit codes: 0 a rollback could be made of every target, 1 not of all of them. Nothing is written: the API server tries the patch
+(`dryRun=All`). `drills: {every: 24h}` in the settings has the service do the same, and announce what fails."#)]
+    Drill(Box<drill::DrillArgs>),
     /// List incidents
     #[command(after_help = r#"Examples:
   backout incidents
@@ -211,6 +224,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Test(args) => test::run(&args, output),
         Command::Explain(args) => wait(explain::run(&args, output)),
         Command::Doctor(args) => wait(doctor::run(*args, output)),
+        Command::Drill(args) => wait(drill::run(*args, output)),
         Command::Incidents(args) => wait(incidents::run(&args, output)).map(done),
         Command::Report(args) => wait(report::run(&args, output)).map(done),
         Command::Veto(args) => wait(veto::run(&args, output)).map(done),

@@ -1,6 +1,7 @@
 //! What a command prints, and how: text for people, JSON for scripts, colour for terminals only. The one place that writes to
 //! stdout and stderr. Text from outside (labels, reasons, logs) never reaches a terminal as control characters.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -46,6 +47,9 @@ impl Style {
     }
 }
 
+/// Narrower than this nothing can be read.
+const LEAST_WIDTH: usize = 40;
+
 /// Where a command prints to.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
@@ -68,7 +72,20 @@ impl Output {
 
     /// An empty text in this output's colours.
     pub fn text(&self) -> Text {
-        Text { colour: self.colour, out: String::new() }
+        Text { colour: self.colour, out: String::new(), hangs: BTreeMap::new() }
+    }
+
+    /// Prints text, broken into lines that fit where it goes to: the terminal, or what `COLUMNS` says. Else lines stay whole.
+    ///
+    /// # Errors
+    /// As for `print`.
+    pub fn print_wrapped(&self, text: &Text) -> Result<(), Failure> {
+        let told = std::env::var_os("COLUMNS").and_then(|columns| columns.to_str()?.parse::<usize>().ok());
+        let seen = io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+        match told.or_else(|| seen.map(|(width, _)| usize::from(width.0))) {
+            Some(width) => write(text.wrapped(width.max(LEAST_WIDTH)).as_bytes()),
+            None => self.print(text),
+        }
     }
 
     /// Prints text.
@@ -121,7 +138,7 @@ fn write(bytes: &[u8]) -> Result<(), Failure> {
 
 /// Says on stderr why a command failed.
 pub fn complain(failure: &Failure) {
-    let mut text = Text { colour: false, out: String::new() };
+    let mut text = Text { colour: false, out: String::new(), hangs: BTreeMap::new() };
     text.line(format_args!("error: {}", failure.message));
     if let Some(help) = &failure.help {
         text.line(format_args!("  help: {help}"));
@@ -132,7 +149,7 @@ pub fn complain(failure: &Failure) {
 
 /// Puts something beside the answer, on stderr.
 pub fn remark(words: &str) {
-    let mut text = Text { colour: false, out: String::new() };
+    let mut text = Text { colour: false, out: String::new(), hangs: BTreeMap::new() };
     text.plain(words);
     let _ = io::stderr().lock().write_all(text.out.as_bytes());
 }
@@ -142,6 +159,8 @@ pub fn remark(words: &str) {
 pub struct Text {
     colour: bool,
     out: String,
+    /// By line: the column at which its text goes on where it is broken.
+    hangs: BTreeMap<usize, usize>,
 }
 
 impl Text {
@@ -182,6 +201,30 @@ impl Text {
     /// What was written so far.
     pub fn as_str(&self) -> &str {
         &self.out
+    }
+
+    /// Where this line is broken, it goes on in the column that is reached now.
+    pub fn hang(&mut self) {
+        let line = self.out.rsplit('\n').next().unwrap_or_default();
+        self.hangs.insert(self.out.matches('\n').count(), textwrap::core::display_width(line));
+    }
+
+    /// The text in lines of at most that width, as far as its words allow.
+    pub fn wrapped(&self, width: usize) -> String {
+        let mut wrapped = String::with_capacity(self.out.len() + 64);
+        for (number, line) in self.out.lines().enumerate() {
+            let begin = line.len() - line.trim_start_matches(' ').len();
+            // A column far to the right leaves no room for what is to stand there.
+            let hang = self.hangs.get(&number).copied().filter(|hang| hang * 2 <= width).unwrap_or(begin + 2);
+            let indent = " ".repeat(hang.min(width / 2));
+            let options = textwrap::Options::new(width).subsequent_indent(&indent).break_words(false);
+            let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
+            for piece in textwrap::wrap(line, options) {
+                wrapped.push_str(piece.trim_end());
+                wrapped.push('\n');
+            }
+        }
+        wrapped
     }
 }
 
@@ -246,7 +289,7 @@ mod tests {
     use super::*;
 
     fn text(colour: bool) -> Text {
-        Text { colour, out: String::new() }
+        Text { colour, out: String::new(), hangs: BTreeMap::new() }
     }
 
     #[test]
@@ -263,6 +306,22 @@ mod tests {
         coloured.styled(Style::Red, "no");
         assert_eq!(plain.as_str(), "no");
         assert_eq!(coloured.as_str(), "\x1b[31mno\x1b[0m");
+    }
+
+    #[test]
+    fn long_lines_go_on_where_their_text_begins() {
+        let mut text = text(true);
+        text.plain("  budget  ");
+        text.styled(Style::Red, "HOLDS");
+        text.plain("  ");
+        text.hang();
+        text.line(format_args!("one two three four five six seven"));
+        text.line(format_args!("    a line without a column of its own, much longer"));
+        assert_eq!(
+            text.wrapped(40),
+            "  budget  \x1b[31mHOLDS\x1b[0m  one two three four five\n                 six seven\n    a line without a column of its own,\n      much longer\n"
+        );
+        assert_eq!(text.wrapped(1000), text.as_str());
     }
 
     #[test]

@@ -14,5 +14,6 @@ mod rollout;
 mod template_diff;
 mod writer;
 
+pub use redact::redact;
 pub use rollout::judge;
 pub use writer::{ClusterWriter, WriterSettings};

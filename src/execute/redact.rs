@@ -36,7 +36,7 @@ static URL: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s:/@]*:)([^\s/]+)@(sha256:)?").ok());
 
 /// The text without what looks like a secret.
-pub(super) fn redact(text: &str) -> String {
+pub fn redact(text: &str) -> String {
     let mut text = Cow::Borrowed(text);
     if let Some(url) = URL.as_ref() {
         let without = url.replace_all(&text, |found: &Captures<'_>| match found.get(3) {

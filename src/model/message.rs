@@ -31,11 +31,13 @@ pub enum Moment {
     Closed,
     /// We cannot see, or cannot remember: the store is gone.
     Blind,
+    /// A drill failed, or passes again.
+    Drill,
 }
 
 impl Moment {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Opened,
         Self::Decided,
         Self::Started,
@@ -46,6 +48,7 @@ impl Moment {
         Self::Paged,
         Self::Closed,
         Self::Blind,
+        Self::Drill,
     ];
 
     /// The name in messages and metrics.
@@ -61,6 +64,7 @@ impl Moment {
             Self::Paged => "paged",
             Self::Closed => "closed",
             Self::Blind => "blind",
+            Self::Drill => "drill",
         }
     }
 }

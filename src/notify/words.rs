@@ -232,6 +232,7 @@ fn lead(message: &Message) -> &'static str {
         (Moment::Paged, _) => "For information: nobody is paged by this.",
         (Moment::Closed, _) => "The incident is over.",
         (Moment::Blind, _) => "backout itself cannot see or remember: watch by hand until it can.",
+        (Moment::Drill, _) => "A drill tried everything but the write of a rollback.",
     }
 }
 

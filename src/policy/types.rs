@@ -46,7 +46,7 @@ pub struct Policies {
 
 impl Policies {
     /// Policies in the order in which they decide, and every procedure. Hash and commit are the caller's to add.
-    pub(super) fn new(policies: Vec<Policy>, procedures: BTreeMap<String, Procedure>) -> Self {
+    pub(crate) fn new(policies: Vec<Policy>, procedures: BTreeMap<String, Procedure>) -> Self {
         let matchers: Vec<&[Matcher]> = policies.iter().map(|policy| policy.matchers.as_slice()).collect();
         let index = Index::new(&matchers);
         let places = policies.iter().enumerate().rev().map(|(place, policy)| (policy.name.clone(), place)).collect();

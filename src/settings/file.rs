@@ -35,6 +35,7 @@ pub(super) struct File {
     pub(super) external_url: Option<String>,
     pub(super) silence_url: Option<String>,
     pub(super) shutdown_grace: Option<Scalar>,
+    pub(super) drills: Drills,
 }
 
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
@@ -101,6 +102,12 @@ pub(super) struct Retention {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Log {
     pub(super) format: Option<LogFormat>,
+}
+
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Drills {
+    pub(super) every: Option<Scalar>,
 }
 
 /// A number or a text, as it was written.

@@ -69,6 +69,26 @@ impl Revision {
         }
     }
 
+    /// Everything in a folder of policies as it stood there, named from that folder on.
+    ///
+    /// # Errors
+    /// It is not in the repository, or cannot be read.
+    pub fn folder(&self, root: &Path) -> Result<Vec<SourceFile>, String> {
+        let whole =
+            |path: &Path| std::fs::canonicalize(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()));
+        let (root, top) = (whole(root)?, whole(&self.top)?);
+        let inside = root.strip_prefix(&top).map_err(|_| format!("it is not in the repository at `{}`", top.display()))?;
+        let inside = inside.to_string_lossy().into_owned();
+        let prefix = if inside.is_empty() { String::new() } else { format!("{inside}/") };
+        let read = |path: String| {
+            let bytes = ask(&self.top, &["cat-file", "blob", &format!("{}:{path}", self.commit)])?.into_bytes();
+            Ok(SourceFile { path: path.strip_prefix(&prefix).unwrap_or(&path).to_owned(), bytes })
+        };
+        let mut files: Vec<SourceFile> = self.named(&inside).into_iter().map(read).collect::<Result<_, String>>()?;
+        files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
+        Ok(files)
+    }
+
     /// The commit's name, short.
     pub fn short(&self) -> &str {
         self.commit.get(..12).unwrap_or(&self.commit)

@@ -5,14 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::decide::book::Book;
+use crate::decide::counterfactual::{self, Basis, Counterfactual};
 use crate::decide::effect::{Context, Effect, Heard, Input, Step};
 use crate::decide::incident::{Incident, Phase};
 use crate::decide::limits::Limits;
 use crate::decide::memory::Memory;
+use crate::decide::transition::Event;
 use crate::decide::{self};
 use crate::engine::Hands;
+use crate::journal::record::{Record, Stamped};
 use crate::model::{Alert, Fingerprint, IncidentId, Notification, TargetRef, Time};
 use crate::policy::types::Policies;
+
+use super::past::Past;
 
 /// Steps before something is wrong with us: an alert takes some ten for each lane.
 const MOST_STEPS: usize = 2_000;
@@ -29,6 +34,12 @@ pub(super) struct Explained {
     pub(super) known: BTreeMap<IncidentId, &'static str>,
     /// What was remembered: by whom, and as of when.
     pub(super) memory: Option<(String, Time)>,
+    /// What would have flipped each verdict.
+    pub(super) otherwise: BTreeMap<IncidentId, Vec<Counterfactual>>,
+    /// What each plan changes in the pod template, or why that cannot be shown.
+    pub(super) diffs: BTreeMap<IncidentId, Result<String, String>>,
+    /// For an incident of the past: how its decisions were derived again.
+    pub(super) past: Option<Past>,
 }
 
 /// The targets of the alerts, as far as they are found.
@@ -86,7 +97,25 @@ pub(super) async fn explain(
         brain.book.incidents.values().filter(|incident| is_about(incident) && !is_old(incident)).cloned().collect();
     incidents.sort_by(|a, b| (&a.lane, &a.id).cmp(&(&b.lane, &b.id)));
     known.retain(|id, _| incidents.iter().any(|incident| incident.id == *id));
-    Ok(Explained { now: hands.clock.now(), heard, incidents, known, memory: None })
+    let mut otherwise = BTreeMap::new();
+    for incident in &incidents {
+        let Some((decision, basis)) = incident.decision.as_deref().zip(brain.bases.get(&incident.id)) else { continue };
+        // What is tried must begin with what was decided.
+        if basis.decide(&ctx) != *decision {
+            return Err(format!("incident {}: the decision is not the one that its inputs give", incident.id));
+        }
+        otherwise.insert(incident.id.clone(), counterfactual::nearest(&ctx, basis));
+    }
+    let now = hands.clock.now();
+    Ok(Explained { now, heard, incidents, known, memory: None, otherwise, diffs: BTreeMap::new(), past: None })
+}
+
+/// All that a verdict is a function of, where this record is one and the book stands as before it.
+pub(super) fn basis_of(book: &Book, stamped: &Stamped) -> Option<(IncidentId, Basis)> {
+    let Record::Incident { id, event: Event::Decided { decision } } = &stamped.record else { return None };
+    let incident = book.incidents.get(id)?.clone();
+    let basis = Basis { book: book.clone(), incident, observation: decision.observation.clone(), now: stamped.at };
+    Some((id.clone(), basis))
 }
 
 /// The policies as they are once an alert has been firing for as long as they wait.
@@ -108,12 +137,15 @@ struct Brain<'a> {
     heard: Vec<Heard>,
     /// Incidents that were there before and are not decided anew.
     beside: BTreeSet<IncidentId>,
+    /// What the last verdict on each incident rests on.
+    bases: BTreeMap<IncidentId, Basis>,
     steps: usize,
 }
 
 impl<'a> Brain<'a> {
     fn new(ctx: Context<'a>, book: Book) -> Self {
-        Self { ctx, book, effects: VecDeque::new(), heard: Vec::new(), beside: BTreeSet::new(), steps: 0 }
+        let (effects, heard, beside) = (VecDeque::new(), Vec::new(), BTreeSet::new());
+        Self { ctx, book, effects, heard, beside, bases: BTreeMap::new(), steps: 0 }
     }
 
     /// Brings the alerts in. A book in which nothing ever happened is that of a service that starts now.
@@ -190,6 +222,7 @@ impl<'a> Brain<'a> {
             return Err(format!("no verdict after {MOST_STEPS} steps"));
         }
         for stamped in &step.records {
+            self.bases.extend(basis_of(&self.book, stamped));
             self.book.fold(stamped).map_err(|error| error.to_string())?;
         }
         self.heard.extend(step.heard.into_iter().map(|(_, heard)| heard));

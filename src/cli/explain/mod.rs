@@ -1,10 +1,13 @@
-//! `backout explain`: what would happen to this alert now, and why. Reads, decides with the service's own brain, writes nothing,
+//! `backout explain`: what would happen to this alert now, or what was decided about an incident then, and why. Reads, decides with the service's own brain, writes nothing,
 //! tells nobody.
 
 mod alerts;
 mod brain;
 mod hands;
+mod markdown;
+mod past;
 mod show;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use super::exit::{Exit, Failure};
 use super::memory::MemoryArgs;
@@ -21,7 +24,7 @@ use crate::clock::SystemClock;
 use crate::cluster;
 use crate::decide::memory::Memory;
 use crate::engine::Hands;
-use crate::model::{Fingerprint, Notification, TargetRef};
+use crate::model::{Fingerprint, IncidentId, Notification, TargetRef};
 use crate::observe::{AlertmanagerClient, ClusterReader, HttpProbeClient, PrometheusClient, PrometheusLimits, WATCHDOG};
 use crate::outgoing::{Clients, EndpointSettings};
 use crate::policy::diagnostic::to_text;
@@ -29,10 +32,11 @@ use crate::policy::matcher::parse_one;
 use crate::policy::types::Policies;
 use crate::ports::{Alertmanagers, Clock, Cluster, Prometheus};
 use crate::rules_dir::{self, RulesError};
+use brain::Explained;
 
 /// Arguments of `explain`.
 #[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("which").required(true).args(["alert", "fingerprint", "matcher"]))]
+#[command(group = ArgGroup::new("which").required(true).args(["alert", "fingerprint", "matcher", "incident"]))]
 pub struct ExplainArgs {
     /// A file with the alert, `-` for stdin: a webhook body, an alert of Alertmanager's API, or only labels, in JSON
     #[arg(long, value_name = "FILE")]
@@ -43,6 +47,18 @@ pub struct ExplainArgs {
     /// A matcher for alerts that Alertmanager holds now, like `alertname="HighErrorRate"`; repeatable
     #[arg(long, value_name = "MATCHER", requires = "alertmanager")]
     pub matcher: Vec<String>,
+    /// An incident of the past: what was decided about it is derived again from the journal, byte for byte
+    #[arg(long, value_name = "ID", requires = "journal", value_parser = incident)]
+    pub incident: Option<IncidentId>,
+    /// The service's data folder, or a copy of its journal (`backout journal backup`), for `--incident`
+    #[arg(long, value_name = "PATH", requires = "incident")]
+    pub journal: Option<PathBuf>,
+    /// The service's settings, for the times and the cluster's name that a journal does not hold
+    #[arg(long, env = "BACKOUT_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How to print it
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<ExplainFormat>,
     /// The folder of policy files
     #[arg(long, env = "BACKOUT_RULES", value_name = "DIR", default_value = "rules")]
     pub rules: PathBuf,
@@ -66,11 +82,44 @@ pub struct ExplainArgs {
     pub memory: MemoryArgs,
 }
 
+/// How an explanation is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    /// For people, on a terminal
+    Text,
+    /// For scripts
+    Json,
+    /// For a ticket or a review
+    Markdown,
+}
+
 /// Explains.
 ///
 /// # Errors
 /// The alert, the policies or an address cannot be used. That nothing can be decided is an answer.
 pub(super) async fn run(args: &ExplainArgs, output: Output) -> Result<Exit, Failure> {
+    let (explained, policies, missing) = match (&args.incident, &args.journal) {
+        (Some(id), Some(journal)) => {
+            let (explained, policies) = past::explain(args, id, journal).await?;
+            (explained, policies, Vec::new())
+        }
+        _ => now(args).await?,
+    };
+    let usual = if output.is_json() { ExplainFormat::Json } else { ExplainFormat::Text };
+    match args.format.unwrap_or(usual) {
+        ExplainFormat::Json => output.print_json(&show::json(&explained, &policies, &missing))?,
+        ExplainFormat::Markdown => output.print_raw(markdown::page(&explained, &missing).as_bytes())?,
+        ExplainFormat::Text => {
+            let mut text = output.text();
+            show::write(&explained, &missing, &mut text);
+            output.print_wrapped(&text)?;
+        }
+    }
+    Ok(if explained.incidents.is_empty() { Exit::Negative } else { Exit::Done })
+}
+
+/// What would be decided now.
+async fn now(args: &ExplainArgs) -> Result<(Explained, Policies, Vec<String>), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let policies = policies(args)?;
     let notification = match &args.alert {
@@ -81,7 +130,11 @@ pub(super) async fn run(args: &ExplainArgs, output: Output) -> Result<Exit, Fail
         let message = "all alerts in it carry `backout_incident`: they are pages of backout itself, which it never reads";
         return Err(Failure::new(Exit::Negative, message));
     }
-    let hands = hands(args, &notification, clock).await?;
+    let clients = match &args.kubeconfig {
+        Some(path) => Some(cluster::Clients::connect(Some(path.clone())).await.map_err(Failure::usage)?),
+        None => None,
+    };
+    let hands = hands(args, &notification, clients.as_ref(), clock)?;
     let defect = |why: String| Failure::internal(format!("defect: {why}"));
     let targets = brain::targets(&policies, args.cluster_name.as_deref(), &hands, notification.clone()).await.map_err(defect)?;
     let recalled = recall(args, &targets).await?;
@@ -91,19 +144,16 @@ pub(super) async fn run(args: &ExplainArgs, output: Output) -> Result<Exit, Fail
         missing.extend(differences(args, memory, &policies));
     }
     let cluster = args.cluster_name.clone().or_else(|| memory.as_ref().and_then(|memory| memory.cluster.clone()));
-    let explained =
-        brain::explain(&policies, cluster.as_deref(), &hands, notification, memory.as_ref().map(|memory| (memory, &targets)))
-            .await;
-    let mut explained = explained.map_err(defect)?;
+    let known = memory.as_ref().map(|memory| (memory, &targets));
+    let mut explained = brain::explain(&policies, cluster.as_deref(), &hands, notification, known).await.map_err(defect)?;
     explained.memory = memory.map(|memory| (args.memory.source(), memory.at));
-    if output.is_json() {
-        output.print_json(&show::json(&explained, &policies, &missing))?;
-    } else {
-        let mut text = output.text();
-        show::write(&explained, &missing, &mut text);
-        output.print(&text)?;
+    if let Some(clients) = &clients {
+        for incident in &explained.incidents {
+            let Some(plan) = incident.decision.as_ref().and_then(|decision| decision.plan.as_ref()) else { continue };
+            explained.diffs.insert(incident.id.clone(), template::of_cluster(&clients.reads, plan).await);
+        }
     }
-    Ok(if explained.incidents.is_empty() { Exit::Negative } else { Exit::Done })
+    Ok((explained, policies, missing))
 }
 
 fn policies(args: &ExplainArgs) -> Result<Policies, Failure> {
@@ -119,7 +169,12 @@ fn policies(args: &ExplainArgs) -> Result<Policies, Failure> {
     }
 }
 
-async fn hands(args: &ExplainArgs, notification: &Notification, clock: Arc<dyn Clock>) -> Result<Hands, Failure> {
+fn hands(
+    args: &ExplainArgs,
+    notification: &Notification,
+    cluster: Option<&cluster::Clients>,
+    clock: Arc<dyn Clock>,
+) -> Result<Hands, Failure> {
     let usage = |error: crate::outgoing::EndpointError| Failure::usage(error.to_string());
     let plain = |urls: &[String]| urls.iter().map(EndpointSettings::plain).collect::<Vec<_>>();
     let clients = Clients::new().map_err(usage)?;
@@ -137,13 +192,10 @@ async fn hands(args: &ExplainArgs, notification: &Notification, clock: Arc<dyn C
         let client = PrometheusClient::new(&clients, &plain(&args.prometheus), Arc::clone(&clock), limits);
         Some(Arc::new(client.map_err(usage)?))
     };
-    let cluster: Option<Arc<dyn Cluster>> = match &args.kubeconfig {
-        None => None,
-        Some(path) => {
-            let clients = cluster::Clients::connect(Some(path.clone())).await.map_err(Failure::usage)?;
-            Some(Arc::new(hands::ReadOnlyCluster::new(ClusterReader::new(clients.reads), Arc::clone(&clock))))
-        }
-    };
+    let cluster: Option<Arc<dyn Cluster>> = cluster.map(|clients| {
+        let reader = ClusterReader::new(clients.reads.clone());
+        Arc::new(hands::ReadOnlyCluster::new(reader, Arc::clone(&clock))) as Arc<dyn Cluster>
+    });
     let probe = Arc::new(HttpProbeClient::new(&clients, Arc::clone(&clock)));
     Ok(Hands { cluster, prometheus, alertmanagers, probe, notifier: Arc::new(hands::Nobody), clock })
 }
@@ -210,4 +262,8 @@ fn missing(args: &ExplainArgs, remembers: bool) -> Vec<String> {
 
 fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     Fingerprint::parse(text).ok_or_else(|| "expected 16 hex digits, as Alertmanager's API shows them".to_owned())
+}
+
+fn incident(text: &str) -> Result<IncidentId, String> {
+    IncidentId::parse(text).ok_or_else(|| "expected `i` and 12 hex digits, as `backout incidents` lists them".to_owned())
 }

@@ -1,11 +1,13 @@
-//! How an explanation is printed. Decides nothing: every word comes from the incident and its decision.
+//! How an explanation is printed for scripts and on a terminal. Decides nothing: every word comes from the incident and its decision.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::brain::Explained;
+use super::past::Past;
 use crate::cli::output::{Style, Text};
+use crate::decide::counterfactual::Counterfactual;
 use crate::decide::decision::{Decision, Grip, Judgement, RuleTrail, Truth};
 use crate::decide::effect::Heard;
 use crate::decide::incident::{Incident, Lane, Member};
@@ -35,6 +37,9 @@ pub(super) fn json(explained: &Explained, policies: &Policies, missing: &[String
             "summary": decision.map_or_else(|| incident.page.as_ref().map(|page| page.text.as_str()), |d| Some(&d.summary)),
             "plan": incident.plan.as_deref().map(Plan::hash),
             "was": explained.known.get(&incident.id),
+            "otherwise": explained.otherwise.get(&incident.id).map(|all| all.iter().map(otherwise).collect::<Vec<_>>()),
+            "diff": explained.diffs.get(&incident.id).and_then(|diff| diff.as_ref().ok()),
+            "no_diff": explained.diffs.get(&incident.id).and_then(|diff| diff.as_ref().err()),
             "incident": report::json(incident)["incident"],
         })
     });
@@ -45,7 +50,17 @@ pub(super) fn json(explained: &Explained, policies: &Policies, missing: &[String
         "alerts": alerts.collect::<Vec<_>>(),
         "verdicts": verdicts.collect::<Vec<_>>(),
         "missing": missing,
+        "derived_again": explained.past,
     })
+}
+
+/// A counterfactual, with its sentence.
+fn otherwise(one: &Counterfactual) -> Value {
+    let mut value = serde_json::to_value(one).unwrap_or_default();
+    if let Some(object) = value.as_object_mut() {
+        object.insert("sentence".to_owned(), one.sentence().into());
+    }
+    value
 }
 
 /// For people.
@@ -65,6 +80,9 @@ pub(super) fn write(explained: &Explained, missing: &[String], text: &mut Text) 
         text.styled(Style::Bold, "remembered");
         text.line(format_args!(" by {from}, as of {at} ({} ago)", span(explained.now.since(*at))));
     }
+    if let Some(past) = &explained.past {
+        write_past(past, text);
+    }
     explained.incidents.iter().for_each(|incident| write_incident(incident, explained, text));
     if missing.is_empty() {
         return;
@@ -72,6 +90,19 @@ pub(super) fn write(explained: &Explained, missing: &[String], text: &mut Text) 
     text.gap();
     text.heading(Style::Bold, "not known here");
     missing.iter().for_each(|words| text.line(format_args!("  - {words}")));
+}
+
+fn write_past(past: &Past, text: &mut Text) {
+    text.styled(Style::Bold, "derived again");
+    text.line(format_args!(" from {}, by backout {}", past.journal, env!("CARGO_PKG_VERSION")));
+    for one in &past.decisions {
+        text.plain("  ");
+        text.styled(Style::Green, "the same");
+        text.plain("  ");
+        text.hang();
+        let how = if one.bytes { "byte for byte" } else { "in the bytes of an older program" };
+        text.line(format_args!("row {}, decided at {} by backout {}: {how}", one.row, one.at, one.program));
+    }
 }
 
 /// A word for scripts.
@@ -87,7 +118,7 @@ fn word(heard: Heard) -> &'static str {
 }
 
 /// Why nothing comes of an alert.
-fn not_news(heard: Heard) -> Option<&'static str> {
+pub(super) fn not_news(heard: Heard) -> Option<&'static str> {
     match heard {
         Heard::News | Heard::Stale => None,
         Heard::Duplicate => {
@@ -143,6 +174,45 @@ fn write_incident(incident: &Incident, explained: &Explained, text: &mut Text) {
     write_facts(decision, now, text);
     if let Some(plan) = &decision.plan {
         write_plan(plan, decision.outcome, text);
+        explained.diffs.get(&incident.id).into_iter().for_each(|diff| write_diff(diff, text));
+    }
+    explained.otherwise.get(&incident.id).into_iter().for_each(|found| write_otherwise(found, text));
+}
+
+/// What the plan changes in the pod template.
+fn write_diff(diff: &Result<String, String>, text: &mut Text) {
+    let lines = match diff {
+        Err(why) => return text.line(format_args!("  what it changes cannot be shown: {why}")),
+        Ok(lines) if lines.is_empty() => {
+            return text.line(format_args!("  both templates are the same, but for what is redacted"));
+        }
+        Ok(lines) => lines,
+    };
+    text.heading(Style::Bold, "what it changes");
+    for line in lines.lines() {
+        let style = match line.as_bytes().first() {
+            Some(b'+') => Style::Green,
+            Some(b'-') => Style::Red,
+            Some(b'@') => Style::Dim,
+            _ => {
+                text.line(format_args!("  {line}"));
+                continue;
+            }
+        };
+        text.plain("  ");
+        text.heading(style, line);
+    }
+}
+
+fn write_otherwise(found: &[Counterfactual], text: &mut Text) {
+    text.heading(Style::Bold, "otherwise");
+    if found.is_empty() {
+        text.line(format_args!("  no number and no time that it was decided by would have flipped the verdict alone"));
+    }
+    for one in found {
+        text.plain("  - ");
+        text.hang();
+        text.line(format_args!("{}", one.sentence()));
     }
 }
 
@@ -206,9 +276,11 @@ fn write_brake(judgement: &Judgement, now: Time, text: &mut Text) {
     };
     text.plain(&format!("  {:<14}", judgement.brake.as_str()));
     text.styled(style, &format!("{grip:<13}"));
+    text.plain(" ");
+    text.hang();
     let until = judgement.until.filter(|until| *until > now);
     let until = until.map_or_else(String::new, |until| format!(" (lets go in {})", span(until.since(now))));
-    text.line(format_args!(" {}{until}", judgement.because));
+    text.line(format_args!("{}{until}", judgement.because));
 }
 
 fn write_onset(member: &Member, now: Time, text: &mut Text) {

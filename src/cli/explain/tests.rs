@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 
 use super::brain::{self, Explained};
-use super::{hands, show};
+use super::{hands, markdown, show, template};
 use crate::cli::output::{Format, Output};
 use crate::decide::book::Book;
 use crate::decide::decision::Grip;
@@ -377,4 +377,69 @@ async fn what_no_policy_is_about_is_said() {
         assert_eq!((explained.heard[0].1, explained.incidents.len()), (wanted, 0));
     }
     assert_eq!(world.reads.load(Ordering::Relaxed), 0);
+}
+
+/// Labels that would move a cursor, colour a terminal, end a cell, open a link or a tag.
+const HOSTILE: [(&str, &str); 6] = [
+    ("alertname", "High\x1b[31mErrorRate"),
+    ("namespace", "shop"),
+    ("deployment", "web"),
+    ("severity", "critical"),
+    ("team", "a|b `c` [d](https://evil.example) <script>alert(1)</script>\n# e"),
+    ("turned", "x\u{202e}txt.exe\r\u{7}"),
+];
+
+const ONE: &str = r#"
+policies:
+  - name: tried
+    matchers: ['namespace = "shop"']
+    facts: {errors: {promql: 'errors{namespace="$namespace"}'}}
+    brakes: {recent_change: {within: 7m}, quiet_start: {disabled: 'for the test'}}
+    decide:
+      - {name: never, when: 'facts.errors > 0.9', page: {}}
+      - {name: many-errors, when: 'facts.errors > 0.5', rollback: undo}
+"#;
+
+fn pod_template(image: &str, password: &str) -> serde_json::Value {
+    serde_json::json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{
+        "name": "web", "image": image,
+        "env": [{"name": "LEVEL", "value": "info"}, {"name": "DB_PASSWORD", "value": password}],
+    }]}})
+}
+
+/// Compares with a file below `tests/explain`, or writes it anew.
+fn golden(name: &str, found: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explain").join(name);
+    let bless = std::env::var_os("BACKOUT_BLESS").is_some();
+    if bless {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, found).expect("written");
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, wanted, "{name}: BACKOUT_BLESS=1 writes it anew");
+}
+
+#[tokio::test]
+async fn the_same_explanation_in_each_format() {
+    let (world, policies) = (Arc::new(World::default()), policies(ONE));
+    let mut explained = explain_with(&world, &policies, true, alert(&HOSTILE), Some(&memory())).await;
+    let incident = &explained.incidents[0];
+    let plan = incident.decision.as_ref().and_then(|decision| decision.plan.as_ref()).expect("a plan, though a brake holds");
+    let diff = template::diff(plan, &pod_template("web:b", "hunter2"), &pod_template("web:a", "hunter1"));
+    explained.diffs.insert(incident.id.clone(), Ok(diff));
+    let missing = ["nothing of \x1b[2J this".to_owned()];
+
+    let mut text = Output::new(Format::Json).text();
+    show::write(&explained, &missing, &mut text);
+    let (text, page) = (text.wrapped(100), markdown::page(&explained, &missing));
+    let json = format!("{:#}\n", show::json(&explained, &policies, &missing));
+    for (name, found) in [("terminal.txt", &text), ("page.md", &page), ("answer.json", &json)] {
+        let moves = |c: &char| c.is_control() && *c != '\n';
+        assert_eq!(found.chars().find(moves), None, "{name}");
+        assert!(!found.contains("hunter"), "{name}");
+        assert!(found.contains("the change had been 12m younger"), "{name}: {found}");
+        golden(name, found);
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert!(!text.contains('\u{202e}') && !page.contains('\u{202e}'));
 }

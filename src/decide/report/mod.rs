@@ -156,6 +156,14 @@ fn write_alerts(incident: &Incident, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// A decision as a part of a report: its verdict, rules and brakes.
+pub fn decision(decision: &Decision) -> String {
+    let mut out = String::new();
+    // Writing into a String cannot fail.
+    let _ = write_decision(decision, &mut out);
+    out
+}
+
 fn write_decision(decision: &Decision, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n## Decision: {} ({})\n\n{}\n", decision.outcome.as_str(), decision.reason, code(&decision.summary))?;
     let commit = decision.commit.as_deref().map_or_else(String::new, |commit| format!(", commit `{commit}`"));
@@ -213,16 +221,18 @@ fn truth(truth: &Truth) -> String {
     }
 }
 
-/// Text from outside as inline code: on one line, with a fence longer than any run of backticks in it.
-fn code(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+/// Text from outside as inline code: on one line, with a fence longer than any run of backticks in it, and no mark that turns the
+/// direction of the text around.
+pub fn code(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let line: String = text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect();
     let fence = "`".repeat(longest_run(&line) + 1);
     let pad = if line.starts_with('`') || line.ends_with('`') { " " } else { "" };
     format!("{fence}{pad}{line}{pad}{fence}")
 }
 
 /// The same inside a table, where a bar would end the cell.
-fn cell(text: &str) -> String {
+pub fn cell(text: &str) -> String {
     code(&text.replace('|', "¦"))
 }
 

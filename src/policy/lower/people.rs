@@ -103,7 +103,8 @@ impl Lower<'_> {
         }
         let moments =
             written.at.get().map(|Listed(items)| items.iter().filter_map(|at| at.get().map(|at| moment(*at))).collect());
-        let usual = || Moment::ALL.into_iter().filter(|at| !matches!(at, Moment::Opened | Moment::Blind)).collect();
+        let usual =
+            || Moment::ALL.into_iter().filter(|at| !matches!(at, Moment::Opened | Moment::Blind | Moment::Drill)).collect();
         let message = written.message.placed().and_then(|(name, at)| self.known("message", name, at, self.known_messages));
         Some(Announcement { at: moments.unwrap_or_else(usual), to, message })
     }

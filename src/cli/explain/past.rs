@@ -1,0 +1,243 @@
+//! An incident of the past: every decision about it is derived again from what the journal recorded, through the production engine, and
+//! compared with what was recorded. Another outcome, or another byte, is an error.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use similar::TextDiff;
+
+use super::ExplainArgs;
+use super::brain::{Explained, basis_of};
+use super::template;
+use crate::cli::exit::{Exit, Failure};
+use crate::decide::book::Book;
+use crate::decide::counterfactual::{self, Basis};
+use crate::decide::decision::Decision;
+use crate::decide::effect::Context;
+use crate::decide::limits::Limits;
+use crate::journal::record::{self, Record};
+use crate::journal::snapshot;
+use crate::model::{IncidentId, Mode, Time};
+use crate::policy::types::Policies;
+use crate::policy::{self, diagnostic};
+use crate::ports::{RowKind, Store as _};
+use crate::rules_dir;
+use crate::settings::{ServeArgs, Settings};
+use crate::store::JournalLook;
+use crate::worlds::Revision;
+
+/// Rows read at once.
+const PAGE: usize = 1000;
+/// Lines of a difference that are shown.
+const MOST_LINES: usize = 60;
+
+/// How the decisions about an incident were derived again.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Past {
+    /// The journal.
+    pub(super) journal: String,
+    /// Each decision, the oldest first.
+    pub(super) decisions: Vec<Derived>,
+}
+
+/// One decision, which came out as it was recorded.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Derived {
+    /// The journal's row.
+    pub(super) row: u64,
+    /// When it was made.
+    pub(super) at: Time,
+    /// The version of the program that made it.
+    pub(super) program: String,
+    /// Whether the very bytes in the row came out; else the same values, which an older program wrote in other bytes.
+    pub(super) bytes: bool,
+}
+
+/// A decision in the journal, and all that it is a function of.
+struct Recorded {
+    row: u64,
+    program: String,
+    decision: Decision,
+    basis: Basis,
+    /// The row as it stands in the journal.
+    raw: Vec<u8>,
+}
+
+/// Derives every decision about an incident again, and explains the last.
+///
+/// # Errors
+/// The journal or the policies of then cannot be had, or something else comes out.
+pub(super) async fn explain(args: &ExplainArgs, id: &IncidentId, journal: &Path) -> Result<(Explained, Policies), Failure> {
+    let look = open(journal)?;
+    let all = recorded(&look, id).await?;
+    let (limits, cluster) = settings(args)?;
+    let mut versions = Versions { args, known: BTreeMap::new() };
+    let mut derived = Vec::new();
+    for one in &all {
+        let policies = versions.of(&one.decision)?;
+        if cluster.is_none() && one.decision.mode != Mode::Shadow {
+            let failure = Failure::usage("the service knew the name of its cluster, and a journal does not hold it");
+            return Err(failure.help("name it with `--cluster-name`, or the service's settings with `--config`"));
+        }
+        let ctx = Context { policies, limits: &limits, cluster: cluster.as_deref() };
+        derived.push(one.compare(&one.basis.decide(&ctx), args)?);
+    }
+    let Some(last) = all.last() else {
+        let failure = Failure::new(Exit::NotFound, format!("the journal holds no decision about incident {id}"));
+        return Err(failure.help("`backout journal export` shows what it holds; rows beyond the retention are gone"));
+    };
+    let policies = versions.of(&last.decision)?.clone();
+    let ctx = Context { policies: &policies, limits: &limits, cluster: cluster.as_deref() };
+    let found = counterfactual::nearest(&ctx, &last.basis);
+    let mut incident = last.basis.incident.clone();
+    incident.decision = Some(std::sync::Arc::new(last.decision.clone()));
+    incident.plan = last.decision.plan.clone().map(std::sync::Arc::new);
+    let mut diffs = BTreeMap::new();
+    if let Some(plan) = &last.decision.plan {
+        diffs.insert(id.clone(), template::of_journal(&look, plan).await);
+    }
+    let explained = Explained {
+        now: last.basis.now,
+        heard: Vec::new(),
+        incidents: vec![incident],
+        known: BTreeMap::new(),
+        memory: None,
+        otherwise: BTreeMap::from([(id.clone(), found)]),
+        diffs,
+        past: Some(Past { journal: journal.display().to_string(), decisions: derived }),
+    };
+    Ok((explained, policies))
+}
+
+/// A folder with a journal, or a copy of one.
+fn open(path: &Path) -> Result<JournalLook, Failure> {
+    let look = if path.is_dir() { JournalLook::open(path) } else { JournalLook::open_file(path) };
+    look.map_err(|error| Failure::usage(error.to_string()).help("name the service's data folder, or a copy of its journal"))
+}
+
+/// Every decision about an incident, with the book as it stood before each.
+async fn recorded(look: &JournalLook, id: &IncidentId) -> Result<Vec<Recorded>, Failure> {
+    let broken = |row: u64, why: String| {
+        let failure = Failure::new(Exit::Negative, format!("row {row} of the journal: {why}"));
+        failure.help("`backout journal verify` lists everything that is broken")
+    };
+    let unreadable = |error: crate::ports::StoreError| Failure::usage(error.to_string());
+    let first = look.bounds().map_err(unreadable)?.map_or(1, |(first, _)| first);
+    let (mut seq, mut book) = (0, Book::default());
+    if first > 1 {
+        let snapshots = look.snapshots().map_err(unreadable)?;
+        let usable = snapshots.iter().find(|(through, _)| *through + 1 >= first);
+        let (through, body) =
+            usable.ok_or_else(|| broken(first, "the rows before it are gone, and no snapshot holds them".to_owned()))?;
+        (seq, book) = (*through, snapshot::decode(body).map_err(|error| broken(*through, error.to_string()))?);
+    }
+    let (mut found, mut program) = (Vec::new(), "unknown".to_owned());
+    loop {
+        let rows = look.read_after(seq, PAGE).await.map_err(unreadable)?;
+        let Some(last) = rows.last() else { return Ok(found) };
+        seq = last.seq;
+        for row in rows.iter().filter(|row| row.kind == RowKind::Step) {
+            let records = record::decode(&row.body).map_err(|error| broken(row.seq, error.to_string()))?;
+            for stamped in &records {
+                if let Record::Started { program: started } = &stamped.record {
+                    program.clone_from(started);
+                }
+                if stamped.record.incident() == Some(id)
+                    && let Some((_, basis)) = basis_of(&book, stamped)
+                    && let Record::Incident { event: crate::decide::transition::Event::Decided { decision }, .. } =
+                        &stamped.record
+                {
+                    let (decision, raw) = ((**decision).clone(), row.body.to_vec());
+                    found.push(Recorded { row: row.seq, program: program.clone(), decision, basis, raw });
+                }
+                book.fold(stamped).map_err(|error| broken(row.seq, error.to_string()))?;
+            }
+        }
+    }
+}
+
+impl Recorded {
+    /// Whether the same came out.
+    fn compare(&self, derived: &Decision, args: &ExplainArgs) -> Result<Derived, Failure> {
+        let text = |decision: &Decision| serde_json::to_string(decision).map_err(|error| Failure::internal(error.to_string()));
+        let (was, is) = (text(&self.decision)?, text(derived)?);
+        if was == is {
+            let written = format!("\"decision\":{is}");
+            let bytes = self.raw.windows(written.len()).any(|window| window == written.as_bytes());
+            return Ok(Derived { row: self.row, at: self.basis.now, program: self.program.clone(), bytes });
+        }
+        let pretty = |decision: &Decision| serde_json::to_string_pretty(decision).unwrap_or_default();
+        let (was, is) = (pretty(&self.decision), pretty(derived));
+        let diff =
+            TextDiff::from_lines(&was, &is).unified_diff().context_radius(2).header("recorded", "derived again").to_string();
+        let shown: Vec<&str> = diff.lines().take(MOST_LINES).collect();
+        let message = format!(
+            "the decision in row {}, made at {} by backout {}, is not what backout {} derives from the same inputs:\n{}",
+            self.row,
+            self.basis.now,
+            self.program,
+            env!("CARGO_PKG_VERSION"),
+            shown.join("\n")
+        );
+        let times =
+            if args.config.is_some() { "" } else { " The service's times may differ: name its settings with `--config`." };
+        let help = format!("the journal was changed, or that program decided otherwise: try the version that made it.{times}");
+        Err(Failure::new(Exit::Differs, message).help(help))
+    }
+}
+
+/// The product's times and the cluster's name, as the service had them.
+fn settings(args: &ExplainArgs) -> Result<(Limits, Option<String>), Failure> {
+    let Some(config) = &args.config else { return Ok((Limits::default(), args.cluster_name.clone())) };
+    let serve = ServeArgs { config: Some(config.clone()), rules: Some(args.rules.clone()), ..ServeArgs::default() };
+    let settings = Settings::load(serve).map_err(|errors| {
+        let all: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        Failure::usage(format!("the settings cannot be used: {}", all.join("; ")))
+    })?;
+    Ok((settings.limits, args.cluster_name.clone().or(settings.cluster_name)))
+}
+
+/// The policies by their content hash: those of the folder, or those that stood there in git.
+struct Versions<'a> {
+    args: &'a ExplainArgs,
+    known: BTreeMap<String, Policies>,
+}
+
+impl Versions<'_> {
+    fn of(&mut self, decision: &Decision) -> Result<&Policies, Failure> {
+        if !self.known.contains_key(&decision.policies) {
+            let policies = self.load(decision)?;
+            self.known.insert(decision.policies.clone(), policies);
+        }
+        self.known.get(&decision.policies).ok_or_else(|| Failure::internal("defect: policies were not kept"))
+    }
+
+    fn load(&self, decision: &Decision) -> Result<Policies, Failure> {
+        let short = decision.policies.get(..12).unwrap_or(&decision.policies);
+        let root = &self.args.rules;
+        let now = rules_dir::load(root, true).ok().map(|loaded| loaded.policies);
+        if let Some(policies) = now.filter(|policies| policies.hash == decision.policies) {
+            return Ok(at_commit(policies, decision));
+        }
+        let missing = |why: String| {
+            let failure =
+                Failure::usage(format!("it was decided by the policies {short}, which `{}` does not hold{why}", root.display()));
+            failure.help("name a folder with the policies as they were then with `--rules`, for example a worktree of git")
+        };
+        let Some(commit) = &decision.commit else { return Err(missing(String::new())) };
+        let at = |why: String| missing(format!("; at commit {}: {why}", commit.get(..12).unwrap_or(commit)));
+        let files = Revision::find(&root.join("_"), commit).and_then(|revision| revision.folder(root)).map_err(at)?;
+        let loaded = policy::load(&files, true).map_err(|wrong| at(diagnostic::to_text(&wrong)))?;
+        if loaded.policies.hash != decision.policies {
+            return Err(at("the files there are others: the folder had changes that were not committed".to_owned()));
+        }
+        Ok(at_commit(loaded.policies, decision))
+    }
+}
+
+/// The same content at the commit that the decision names: the hash does not tell it.
+fn at_commit(mut policies: Policies, decision: &Decision) -> Policies {
+    policies.commit.clone_from(&decision.commit);
+    policies
+}
