@@ -23,27 +23,38 @@ pub struct Difference {
     pub now: Vec<String>,
 }
 
+/// The incidents that one alert opened at one time: under other policies, and under these.
+#[derive(Default)]
+struct Pair<'a> {
+    before: Vec<&'a Entry>,
+    now: Vec<&'a Entry>,
+}
+
 /// What two ledgers of one history do not have in common.
 pub fn compare(before: &Ledger, now: &Ledger) -> Vec<Difference> {
-    let mut groups: BTreeMap<(Time, Labels), (Vec<&Entry>, Vec<&Entry>)> = BTreeMap::new();
+    let mut pairs: BTreeMap<(Time, Labels), Pair<'_>> = BTreeMap::new();
     for entry in &before.entries {
-        groups.entry(key(entry)).or_default().0.push(entry);
+        pairs.entry(key(entry)).or_default().before.push(entry);
     }
     for entry in &now.entries {
-        groups.entry(key(entry)).or_default().1.push(entry);
+        pairs.entry(key(entry)).or_default().now.push(entry);
     }
-    let difference = |((opened_at, labels), (before, now)): ((Time, Labels), (Vec<&Entry>, Vec<&Entry>))| {
-        let said = |entries: &[&Entry]| {
-            let mut said: Vec<String> = entries.iter().map(|entry| said(entry)).collect();
-            said.sort();
-            said
+    pairs.into_iter().filter_map(|((opened_at, _), pair)| pair.difference(opened_at)).collect()
+}
+
+impl Pair<'_> {
+    fn difference(&self, opened_at: Time) -> Option<Difference> {
+        let lines = |entries: &[&Entry]| {
+            let mut lines: Vec<String> = entries.iter().map(|entry| said(entry)).collect();
+            lines.sort();
+            lines
         };
-        let target = now.iter().chain(&before).find_map(|entry| entry.target.clone());
-        let (before, now) = (said(&before), said(&now));
-        let alert = labels.get("alertname").cloned().unwrap_or_default();
+        let (before, now) = (lines(&self.before), lines(&self.now));
+        let both = || self.now.iter().chain(&self.before);
+        let alert = both().next().map(|entry| entry.alertname().to_owned()).unwrap_or_default();
+        let target = both().find_map(|entry| entry.target.clone());
         (before != now).then_some(Difference { opened_at, target, alert, before, now })
-    };
-    groups.into_iter().filter_map(difference).collect()
+    }
 }
 
 /// What both runs have in common of an incident: the alert that opened it, and when.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::history::{Alert, History, Workload};
-use super::ledger::{Ledger, Writer};
+use super::ledger::Ledger;
+use super::writer::Writer;
 use crate::model::{TargetRef, Time};
 use crate::policy::types::{Policies, Policy, TargetRule};
 use crate::simulate::{Command, Driver, Event, Keep, NewDeployment, Part, Recorded, World};

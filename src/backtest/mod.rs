@@ -13,6 +13,7 @@ mod life;
 mod page;
 mod series;
 mod story;
+mod writer;
 
 pub use blind::as_of_then;
 pub use compare::{Difference, compare};

@@ -55,11 +55,12 @@ pub(super) fn write(shown: &Shown<'_>, text: &mut Text) {
     if shown.ledger.entries.is_empty() {
         text.line(format_args!("no policy was about any alert of that time"));
     } else {
-        let mut table = Table::new(&["OPENED", "TARGET", "POLICY", "VERDICT", "AHEAD", "IN FACT", "WHY"]);
+        let mut table = Table::new(&["OPENED", "ALERT", "TARGET", "POLICY", "VERDICT", "AHEAD", "IN FACT", "WHY"]);
         for entry in &shown.ledger.entries {
             let ahead = entry.ahead_by().map_or_else(|| "-".to_owned(), span);
             table.row([
                 clock(entry.opened_at),
+                entry.alertname().to_owned(),
                 entry.target.clone().unwrap_or_else(|| "-".to_owned()),
                 entry.policy.clone(),
                 entry.verdict.as_str().to_owned(),
