@@ -1,6 +1,7 @@
 //! Measures the service against floors that do less, and against what people would use instead; all in one run on one machine, by
 //! turns, and only ratios count. `benches/run` builds and starts it.
 
+mod backtest;
 mod bodies;
 mod check;
 mod floor;
@@ -33,6 +34,7 @@ benches/run NAME [--quick] [--webhook PROGRAM] [--uvicorn PROGRAM]
   memory     idle, 100,000 firing alerts, 256 connections with 1.27 MB each
   start      until the first 200: an empty journal, and a million records
   worlds     thirty days of virtual time in a test of policies
+  backtest   thirty days with two hundred incidents a day, looked back at
   all        all of them
 ";
 
@@ -77,7 +79,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let all = name == "all";
     let is = |row: &str| all || name == row;
-    let known = ["webhook", "repeat", "slowdisk", "peers", "overload", "matching", "check", "memory", "start", "worlds"];
+    let known =
+        ["webhook", "repeat", "slowdisk", "peers", "overload", "matching", "check", "memory", "start", "worlds", "backtest"];
     if !all && !known.contains(&name.as_str()) {
         return table::say(USAGE);
     }
@@ -89,6 +92,9 @@ fn main() {
     }
     if is("worlds") {
         worlds::run(&options);
+    }
+    if is("backtest") {
+        backtest::run(&options);
     }
     runtime.block_on(async {
         if is("webhook") {

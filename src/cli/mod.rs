@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod approve;
+mod backtest;
 mod bad;
 pub mod channels;
 mod check;
@@ -44,6 +45,7 @@ Examples:
   backout serve --config backout.yaml                take webhooks and decide
   backout check --rules rules/                       are the policies right?
   backout test rules/                                do they decide as is expected?
+  backout backtest --prometheus http://prom:9090     what would they have done in the last 30 days?
   backout explain --alert alert.json --rules rules/  what would happen to this alert, and why?
   backout incidents                                  what is going on?
   backout report i0123456789ab                       what happened there, and why?
@@ -94,6 +96,13 @@ pub enum Command {
   backout test rules/ --compare main      what is decided differently than there
   backout test rules/ --bound             does any sequence of alerts break a budget?"#)]
     Test(Box<test::TestArgs>),
+    /// See what the policies would have done in the past: a Prometheus' history, lived through by the service's own engine
+    #[command(after_help = r#"Examples:
+  backout backtest --prometheus http://prometheus:9090 --rules rules/ --since 30d
+  backout backtest --prometheus http://prometheus:9090 --from 2026-03-01T00:00:00Z --to 2026-03-08T00:00:00Z --html march.html
+  backout backtest --prometheus http://prometheus:9090 --compare main                 what is decided otherwise than there
+  backout backtest --prometheus http://prometheus:9090 --format json | jq .totals"#)]
+    Backtest(Box<backtest::BacktestArgs>),
     /// Explain what would happen to an alert now, and why: nothing is written, nobody is told
     #[command(after_help = r#"Examples:
   backout explain --matcher 'alertname="HighErrorRate"' --alertmanager http://am:9093 --prometheus http://prometheus:9090 --kubeconfig ~/.kube/config --cluster-name prod
@@ -222,6 +231,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Demo(args) => demo::run(args, output),
         Command::Check(args) => check::run(&args, output),
         Command::Test(args) => test::run(&args, output),
+        Command::Backtest(args) => wait(backtest::run(&args, output)),
         Command::Explain(args) => wait(explain::run(&args, output)),
         Command::Doctor(args) => wait(doctor::run(*args, output)),
         Command::Drill(args) => wait(drill::run(*args, output)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::deployment::{Deployment, Images, ReplicaSet};
+use super::recorded::Past;
 use super::watch::Watch;
 use crate::model::manifest;
 use crate::model::{
@@ -38,6 +39,8 @@ pub enum Doubt {
 pub(super) struct Cluster {
     pub(super) deployments: BTreeMap<TargetRef, Deployment>,
     pub(super) images: Images,
+    /// What is recorded of it, in a world that follows a history.
+    pub(super) past: Past,
     /// `namespace/name` of the ConfigMaps that are there.
     pub(super) config_maps: BTreeSet<String>,
     /// Reasons in `backout.dev/pause` on namespaces.
@@ -172,6 +175,9 @@ impl Cluster {
         match lookup {
             Lookup::Workload(at) => self.read(at, None, now),
             Lookup::Pod { namespace, pod } => {
+                if let Some(owner) = self.past.owner(namespace, pod) {
+                    return owner.map_or_else(|why| Resolution::Unknown { why }, |at| self.read(&at, None, now));
+                }
                 let holds = |deployment: &&Deployment| {
                     deployment.at.namespace == *namespace
                         && deployment.sets.iter().flat_map(|set| &set.pods).any(|held| held.name == *pod)
@@ -194,6 +200,9 @@ impl Cluster {
     fn read(&mut self, at: &TargetRef, uid: Option<&str>, now: Time) -> Resolution {
         if self.down_since.is_some() {
             return Resolution::Unknown { why: silent() };
+        }
+        if let Some(why) = self.past.hides(at, self.deployments.contains_key(at)) {
+            return Resolution::Unknown { why };
         }
         match self.deployments.get(at) {
             None => {

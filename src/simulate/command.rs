@@ -145,6 +145,8 @@ pub enum Event {
     Forbid(bool),
     RefuseDryRuns(Option<String>),
     Doubt(Doubt),
+    Ready { at: TargetRef, release: String, pods: i32 },
+    Hide(TargetRef, Option<String>),
 }
 
 impl Command {
@@ -251,6 +253,8 @@ impl Event {
             Self::Forbid(forbidden) => world.forbid_writes(*forbidden),
             Self::RefuseDryRuns(why) => world.refuse_dry_runs(why.clone()),
             Self::Doubt(doubt) => world.doubt_next_write(*doubt),
+            Self::Ready { at, release, pods } => world.set_ready(at, release, *pods),
+            Self::Hide(at, why) => world.hide(at, why.as_deref()),
         }
     }
 }

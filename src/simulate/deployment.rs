@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::recorded::Followed;
 use super::time::second;
 use crate::model::manifest::{self, FIELD_MANAGER};
 use crate::model::{Digest, TargetRef, Time, template};
@@ -83,6 +84,8 @@ pub(super) struct Deployment {
     pub(super) history_limit: usize,
     /// How long a pod takes to become ready.
     pub(super) ready_after: Duration,
+    /// How many pods are ready, where a history says that instead.
+    pub(super) followed: Option<Followed>,
     pub(super) template: Value,
     /// Of the template.
     digest: Digest,
@@ -110,6 +113,7 @@ impl Deployment {
             recreate: false,
             history_limit: 10,
             ready_after: Duration::from_secs(10),
+            followed: None,
             digest: template::digest(&template),
             template,
             annotations: BTreeMap::new(),
@@ -258,10 +262,14 @@ impl Deployment {
         self.observed = self.generation;
         if !self.paused {
             let current = self.ensure_set(now);
+            self.follow(now);
             if self.recreate {
                 self.replace_all(current, images, now);
             } else {
                 self.replace_some(current, images, now);
+            }
+            if self.follow(now) {
+                self.wake(now);
             }
             if self.complete(now) {
                 let name = self.sets.get(current).map(|set| set.name.clone()).unwrap_or_default();
@@ -358,6 +366,7 @@ impl Deployment {
 
     /// Makes or ends pods; those that are not ready go first.
     fn resize(&mut self, index: usize, desired: i32, images: &Images, now: Time) {
+        let follows = self.followed.is_some() && !self.is_ours();
         let Some(set) = self.sets.get_mut(index) else { return };
         set.desired = desired.max(0);
         let wanted = usize::try_from(set.desired).unwrap_or(0);
@@ -370,7 +379,7 @@ impl Deployment {
             return;
         }
         set.failing_since = None;
-        let broken = template::images(&set.template).iter().any(|image| images.broken.contains(image));
+        let broken = follows || template::images(&set.template).iter().any(|image| images.broken.contains(image));
         while set.pods.len() < wanted {
             self.pods_made += 1;
             let name = format!("{}-{:05}", set.name, self.pods_made);

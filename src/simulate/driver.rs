@@ -71,6 +71,11 @@ pub struct Driver {
     pub transcript: Transcript,
     /// What is kept beside it.
     pub keep: Keep,
+    /// A write is taken to help: the alerts of its incident end with it. For alerts that follow a timetable, which knows nothing
+    /// of our writes.
+    pub writes_help: bool,
+    /// Where incidents went, if decisions are kept.
+    pub moves: Vec<(Time, IncidentId, &'static str)>,
     /// Every write that was made, in order.
     pub written: Vec<Written>,
     /// Every message that a channel took, in order.
@@ -107,6 +112,8 @@ impl Driver {
             hooks: Vec::new(),
             transcript: Transcript::new(zero),
             keep: Keep { journal: true, invariants: true, decisions: false },
+            writes_help: false,
+            moves: Vec::new(),
             written: Vec::new(),
             told: Vec::new(),
             decisions: Vec::new(),
@@ -220,12 +227,19 @@ impl Driver {
                             from: plan.from.clone(),
                             to: plan.to.clone(),
                         });
+                        self.help(&plan.incident);
                     }
                     let input = Input::Applied { incident: plan.incident.clone(), number, applied };
                     self.answer(self.latency.write / 2, input);
                 }
             }
         }
+    }
+
+    fn help(&mut self, incident: &IncidentId) {
+        let incident = self.book.incidents.get(incident).filter(|_| self.writes_help);
+        let labels: Vec<_> = incident.into_iter().flat_map(|known| known.firing()).map(|m| m.alert.labels.to_map()).collect();
+        labels.iter().for_each(|labels| self.world.end_alert(labels));
     }
 
     fn push(&mut self, at: Time, due: Due) {
@@ -315,8 +329,12 @@ impl Driver {
                 self.transcript.event((self.now, stamped.at), id, event, &self.book);
                 self.watch_over(id, event);
                 self.hook(event);
-                if let (Event::Decided { decision }, true) = (event, self.keep.decisions) {
-                    self.decisions.push((self.now, id.clone(), decision.clone()));
+                match event {
+                    Event::Decided { decision } if self.keep.decisions => {
+                        self.decisions.push((self.now, id.clone(), decision.clone()));
+                    }
+                    Event::Phase { to } if self.keep.decisions => self.moves.push((self.now, id.clone(), to.as_str())),
+                    _ => {}
                 }
             }
         }

@@ -290,6 +290,6 @@ pub(super) fn number(value: f64) -> Result<Number, Unknown> {
 }
 
 /// What a Prometheus that does not answer says.
-fn silent() -> Unknown {
+pub(super) fn silent() -> Unknown {
     Unknown::new(UnknownKind::Unreachable, "prometheus does not answer")
 }

@@ -199,6 +199,7 @@ impl World {
         let mut made = Deployment::new(new.at.clone(), uid, template, new.replicas, (by, self.now));
         made.ready_after = new.ready_after;
         made.history_limit = new.history_limit;
+        made.followed = self.cluster.past.followed();
         made.recreate = new.recreate;
         made.annotations.clone_from(&new.annotations);
         made.labels.clone_from(&new.labels);

@@ -132,7 +132,7 @@ pub fn load(path: &Path) -> Result<Loaded, Unusable> {
 }
 
 /// The channels that the policies name, each once, behind the one that takes what is addressed to nobody.
-pub(super) fn channels(policies: &Policies) -> Vec<String> {
+pub fn channels(policies: &Policies) -> Vec<String> {
     let mut channels = vec!["default".to_owned()];
     for (name, _) in channels_named(policies) {
         if !channels.contains(&name) {

@@ -16,7 +16,7 @@ pub use bound::{Bound, Counterexample, bound};
 pub use build::{Surroundings, driver};
 pub use compare::{Difference, compare};
 pub use coverage::{Coverage, Gap, Judged, Share};
-pub use files::{Loaded, Unusable, find, load};
+pub use files::{Loaded, Unusable, channels, find, load};
 pub use got::Got;
 pub use judge::Miss;
 pub use revision::Revision;

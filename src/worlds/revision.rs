@@ -43,10 +43,23 @@ impl Revision {
     /// They were not there, or were wrong.
     pub fn policies(&self, loaded: &Loaded) -> Result<Arc<Policies>, String> {
         let path = std::fs::canonicalize(&loaded.path).map_err(|error| format!("cannot read `{}`: {error}", loaded.path))?;
+        self.policies_in(path.parent().unwrap_or(Path::new("/")), &loaded.named)
+    }
+
+    /// The policies of a folder, as they stood there.
+    ///
+    /// # Errors
+    /// They were not there, or were wrong.
+    pub fn policies_of(&self, folder: &Path) -> Result<Arc<Policies>, String> {
+        let path = std::fs::canonicalize(folder).map_err(|error| format!("cannot read `{}`: {error}", folder.display()))?;
+        self.policies_in(&path, &[".".to_owned()])
+    }
+
+    /// The policies at these paths, seen from a folder.
+    fn policies_in(&self, folder: &Path, names: &[String]) -> Result<Arc<Policies>, String> {
         let top = std::fs::canonicalize(&self.top).map_err(|error| format!("cannot read `{}`: {error}", self.top.display()))?;
-        let folder = path.parent().unwrap_or(Path::new("/"));
         let mut wanted = std::collections::BTreeSet::new();
-        for name in &loaded.named {
+        for name in names {
             let whole = super::files::plain(&folder.join(name));
             let inside = Path::new(&whole).strip_prefix(&top).map(|inside| inside.to_string_lossy().into_owned());
             let inside = inside.map_err(|_| format!("`{name}` is not in the repository at `{}`", top.display()))?;

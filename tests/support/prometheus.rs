@@ -36,7 +36,23 @@ impl Prometheus {
             // An alert that goes on firing is sent again after this time; the default is a minute.
             .args(["--rules.alert.resend-delay=1s", "--web.enable-lifecycle"]);
         let process = Process::spawn("prometheus", &mut command, &dir.path().join("log"));
-        let mut this = Self { process, url: format!("http://{address}"), http: http(), _dir: dir };
+        Self::ready(Self { process, url: format!("http://{address}"), http: http(), _dir: dir }).await
+    }
+
+    /// One that has blocks of old times in the folder `data`, and does nothing but answer.
+    pub(crate) async fn over(dir: TempDir) -> Self {
+        std::fs::write(dir.path().join("prometheus.yml"), "{}\n").expect("written");
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut command = Command::new(built("prometheus"));
+        command
+            .current_dir(dir.path())
+            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=90y"])
+            .arg(format!("--web.listen-address={address}"));
+        let process = Process::spawn("prometheus", &mut command, &dir.path().join("log"));
+        Self::ready(Self { process, url: format!("http://{address}"), http: http(), _dir: dir }).await
+    }
+
+    async fn ready(mut this: Self) -> Self {
         eventually("Prometheus is ready", START_LIMIT, async || {
             this.process.must_run();
             this.http.get(format!("{}/-/ready", this.url)).send().await?.error_for_status()

@@ -69,10 +69,14 @@ pub fn kind_of(source: &str, env: &Env) -> Result<Kind, Vec<Problem>> {
     })
 }
 
+/// Of a path in a condition with that text: why its value is never known, where it is not.
+pub type Blind = fn(&Path, &str) -> Option<&'static str>;
+
 /// A condition that was found right.
 #[derive(Clone)]
 pub struct Expr {
     checked: Arc<Checked>,
+    blind: Option<Blind>,
 }
 
 struct Checked {
@@ -86,7 +90,7 @@ impl Expr {
     pub fn compile(source: &str, env: &Env) -> Result<Self, Vec<Problem>> {
         let parsed = parse::parse(source).map_err(|problem| vec![problem])?;
         let (root, facts) = check::check(source, &parsed, env)?;
-        Ok(Self { checked: Arc::new(Checked { source: source.to_owned(), root, facts }) })
+        Ok(Self { checked: Arc::new(Checked { source: source.to_owned(), root, facts }), blind: None })
     }
 
     /// Checks an expression of any type, which is there to be shown.
@@ -96,7 +100,7 @@ impl Expr {
     pub fn shown(source: &str, env: &Env) -> Result<Self, Vec<Problem>> {
         let parsed = parse::parse(source).map_err(|problem| vec![problem])?;
         let (root, facts) = check::any(source, &parsed, env)?;
-        Ok(Self { checked: Arc::new(Checked { source: source.to_owned(), root, facts }) })
+        Ok(Self { checked: Arc::new(Checked { source: source.to_owned(), root, facts }), blind: None })
     }
 
     /// What it comes to, in words; or what was unknown.
@@ -104,7 +108,8 @@ impl Expr {
     /// # Errors
     /// Something that it reads is unknown.
     pub fn show(&self, scope: &dyn Scope) -> Result<String, Vec<Unknown>> {
-        eval::show(&self.checked.root, &self.checked.source, scope)
+        let blinded = Blinded { scope, source: &self.checked.source, blind: self.blind };
+        eval::show(&self.checked.root, &self.checked.source, &blinded)
     }
 
     /// As it was written.
@@ -119,7 +124,30 @@ impl Expr {
 
     /// Decides it, and says what it read.
     pub fn eval(&self, scope: &dyn Scope) -> Outcome {
-        eval::run(&self.checked.root, &self.checked.source, scope)
+        let blinded = Blinded { scope, source: &self.checked.source, blind: self.blind };
+        eval::run(&self.checked.root, &self.checked.source, &blinded)
+    }
+
+    /// The same, where some of what it may read can never be known.
+    #[must_use]
+    pub fn without(&self, blind: Blind) -> Self {
+        Self { checked: Arc::clone(&self.checked), blind: Some(blind) }
+    }
+}
+
+/// A scope of which some values are hidden.
+struct Blinded<'a> {
+    scope: &'a dyn Scope,
+    source: &'a str,
+    blind: Option<Blind>,
+}
+
+impl Scope for Blinded<'_> {
+    fn value(&self, path: &Path) -> Known {
+        match self.blind.and_then(|blind| blind(path, self.source)) {
+            Some(why) => Err(why.to_owned()),
+            None => self.scope.value(path),
+        }
     }
 }
 
