@@ -28,7 +28,6 @@ fn shown(output: &Output) -> String {
 }
 
 /// The search path, with the binary that is tested before everything else.
-#[expect(clippy::disallowed_methods, reason = "the machine's programs: git, bash, python3")]
 fn path() -> OsString {
     let ours = Path::new(env!("CARGO_BIN_EXE_backout")).parent().expect("a folder").to_owned();
     let others = std::env::var_os("PATH").unwrap_or_default();
