@@ -294,6 +294,7 @@ async fn thirty_days_whose_answers_are_known() {
     let over = on("cart");
     assert!(over["verdict"] == "called_off" && over["next_change"].is_null(), "{over:#}");
     assert!((10.0..12.0).contains(&minutes_after(&over["over_at"], at(7, 10, 0))), "{over:#}");
+    assert!(over["why"].as_str().is_some_and(|why| why.contains("alert")), "{over:#}");
     let fixed = on("pay");
     assert!(fixed["verdict"] == "called_off" && fixed["next_change"] == "pay:3", "{fixed:#}");
     let unmeasured = on("mute");

@@ -220,7 +220,10 @@ fn rule(decision: &Decision) -> Option<String> {
 
 fn why(incident: &Incident, decision: Option<&Decision>, verdict: Verdict) -> String {
     let page = incident.page.as_ref().map(|page| page.text.clone()).filter(|text| !text.is_empty());
-    let noted = || incident.notes.last().map(|note| note.text.clone());
+    let noted = || {
+        // That a message was delivered is no reason.
+        incident.notes.iter().rev().find(|note| !note.text.starts_with("message ")).map(|note| note.text.clone())
+    };
     match (verdict, decision) {
         (Verdict::CalledOff, _) => page.or_else(noted).unwrap_or_default(),
         (_, Some(decision)) => decision.summary.clone(),
