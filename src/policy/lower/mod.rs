@@ -156,7 +156,10 @@ impl<'s> Lower<'s> {
             }
         }
         let later = self.take_later();
-        self.say_later(&later, crate::model::Mode::Shadow, "a fact");
+        // Who reads them is not known yet: any policy may.
+        let modes = files.iter().filter_map(|file| file.policies.get()).flatten().filter_map(|policy| policy.get()?.mode.get());
+        let mode = modes.copied().max().unwrap_or(crate::model::Mode::Shadow);
+        self.say_later(&later, mode, "a fact");
         shared
     }
 
