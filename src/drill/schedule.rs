@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Drill, Parts, known_targets, run};
+use super::{Check, Drill, Level, Parts, known_targets, run};
 use crate::decide::limits::Limits;
 use crate::decide::memory::Memory;
 use crate::engine::{EngineHandle, Hands, PolicySource};
 use crate::metrics::Metrics;
-use crate::model::{About, Message, Moment, Time, Urgency};
+use crate::model::{About, Message, Moment, TargetRef, Time, Urgency};
 use crate::notify::NotifierSet;
 use crate::ports::{Control as _, Notifier as _, Question, Recall};
 
@@ -20,6 +20,8 @@ use crate::ports::{Control as _, Notifier as _, Question, Recall};
 const FIRST: Duration = Duration::from_secs(60);
 /// As long as the service is not ready, this is waited.
 const NOT_READY: Duration = Duration::from_secs(5);
+/// Targets that the engine is asked about at once.
+const AT_ONCE: usize = 100;
 /// Failures that a message lists; more are counted.
 const LISTED: usize = 20;
 
@@ -94,8 +96,7 @@ impl Schedule {
     async fn drill(&self) -> Result<Drill, String> {
         let source = Arc::clone(&self.policies);
         let policies = tokio::task::spawn_blocking(move || source()).await.map_err(|error| error.to_string())??;
-        let outlines = self.recall(BTreeSet::new()).await?;
-        let memory = self.recall(known_targets(&outlines.book)).await?;
+        let memory = self.remembered().await?;
         let parts = Parts {
             policies: &policies,
             book: &memory.book,
@@ -104,15 +105,33 @@ impl Schedule {
             hands: &self.hands,
             channels: &self.channels,
         };
-        Ok(run(&parts, |_| true).await)
+        let mut drill = run(&parts, |_| true).await;
+        if memory.cut {
+            let found = "there are too many targets: those that changed long ago were not tried".to_owned();
+            drill.around.push(Check { check: "targets".to_owned(), level: Level::Noted, found });
+        }
+        Ok(drill)
     }
 
-    async fn recall(&self, targets: BTreeSet<crate::model::TargetRef>) -> Result<Memory, String> {
-        let question = Question::Recall(Recall::Book(targets.into_iter().collect()));
-        let answer = self.engine.query(question).await.map_err(|error| error.to_string())?;
-        let mut memory: Memory = serde_json::from_value(answer).map_err(|error| format!("defect: {error}"))?;
+    /// All that is known of the targets, asked for some at a time: the engine has other things to do.
+    async fn remembered(&self) -> Result<Memory, String> {
+        let mut memory = self.recall(Vec::new()).await?;
+        let targets: Vec<TargetRef> = known_targets(&memory.book).into_iter().collect();
+        for some in targets.chunks(AT_ONCE) {
+            let part = self.recall(some.to_vec()).await?.book;
+            let names: BTreeSet<String> = some.iter().map(ToString::to_string).collect();
+            memory.book.targets.extend(part.targets.into_iter().filter(|(name, _)| names.contains(name)));
+            memory.book.incidents.extend(part.incidents);
+            memory.book.changes.extend(part.changes);
+        }
         memory.book.reindex();
         Ok(memory)
+    }
+
+    async fn recall(&self, targets: Vec<TargetRef>) -> Result<Memory, String> {
+        let question = Question::Recall(Recall::Book(targets));
+        let answer = self.engine.query(question).await.map_err(|error| error.to_string())?;
+        serde_json::from_value(answer).map_err(|error| format!("defect: {error}"))
     }
 }
 

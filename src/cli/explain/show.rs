@@ -357,7 +357,7 @@ fn write_value(name: &str, answer: &Answer, now: Time, text: &mut Text) {
             Ok(number) => number.get().to_string(),
             Err(why) => format!("unknown: {why}"),
         };
-        text.line(format_args!("  {name:<22}{value} [{}, {} ago]", fact.source, span(now.since(fact.at))));
+        text.line(format_args!("  {name:<22} {value} [{}, {} ago]", fact.source, span(now.since(fact.at))));
     };
     line(&format!("facts.{name}"), &answer.value);
     if let Some(floor) = &answer.floor {

@@ -93,7 +93,7 @@ pub fn nearest(ctx: &Context<'_>, basis: &Basis) -> Vec<Counterfactual> {
     let actual = basis.decide(ctx);
     let Some(policy) = ctx.policies.get(&basis.incident.policy) else { return Vec::new() };
     let search = Search { ctx, basis, policy, actual: &actual };
-    let variables = variable::all(policy, basis, &actual);
+    let variables = variable::all(ctx, policy, basis, &actual);
     let acted = actual.outcome == Outcome::Rollback;
     let flipped = |decision: &Decision| (decision.outcome == Outcome::Rollback) != acted && decision.wanted.is_empty();
     let found: Vec<Counterfactual> = variables.iter().filter_map(|v| search.nearest(v, &Flips::Verdict, &flipped)).collect();

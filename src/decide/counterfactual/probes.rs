@@ -40,8 +40,7 @@ fn numbers(policy: &Policy, was: f64, found: &mut BTreeSet<i64>) {
     }
     let (mut step, scale) = (1e-3, if was == 0.0 { 1.0 } else { was.abs() });
     for _ in 0..DOUBLINGS {
-        around(was + scale * step);
-        around(was - scale * step);
+        found.extend([was + scale * step, was - scale * step].into_iter().filter(|value| value.is_finite()).map(place));
         step *= 2.0;
     }
 }

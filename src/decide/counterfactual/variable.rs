@@ -1,6 +1,7 @@
 //! Inputs of a decision that can be changed one at a time: where each stands, and how it is set. Values are whole numbers: milliseconds
 //! by which something is moved, or numbers by their place among all that there are, so that the next one is one unit away.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use super::Basis;
 use crate::decide::book::{History, PastRollback, Release};
 use crate::decide::decision::Decision;
+use crate::decide::effect::Context;
 use crate::decide::observation::Answer;
 use crate::model::{Brake, Fact, FactType, Number, Outcome, Resolution, Time, Workload};
 use crate::policy::duration;
@@ -100,9 +102,11 @@ pub enum Carrier {
 }
 
 /// Everything that is worth changing for this decision: what conditions read, and what the brakes that hold look at.
-pub(super) fn all(policy: &Policy, basis: &Basis, actual: &Decision) -> Vec<Variable> {
-    let mut all: Vec<Variable> = policy.facts.iter().filter_map(|(name, spec)| of_fact(name, spec)).collect();
-    all.extend(policy.facts.iter().filter_map(|(name, spec)| traffic(name, spec)));
+pub(super) fn all(ctx: &Context<'_>, policy: &Policy, basis: &Basis, actual: &Decision) -> Vec<Variable> {
+    let named = named_facts(ctx, policy);
+    let facts = || policy.facts.iter().filter(|(name, _)| named.contains(name.as_str()));
+    let mut all: Vec<Variable> = facts().filter_map(|(name, spec)| of_fact(name, spec)).collect();
+    all.extend(facts().filter_map(|(name, spec)| traffic(name, spec)));
     all.push(Variable::Change);
     let mentions = |word: &str| {
         let conditions = policy.decide.iter().filter_map(|rule| rule.condition.as_ref());
@@ -121,6 +125,15 @@ pub(super) fn all(policy: &Policy, basis: &Basis, actual: &Decision) -> Vec<Vari
         }
     }
     unique
+}
+
+/// The facts that a condition of the policy or of a step names. No other one is read.
+fn named_facts<'a>(ctx: &Context<'a>, policy: &'a Policy) -> BTreeSet<&'a str> {
+    let rules = policy.decide.iter().filter_map(|rule| rule.condition.as_ref()).flat_map(|condition| condition.parts());
+    let procedures = ctx.policies.procedures.values();
+    let steps = procedures.flat_map(|procedure| procedure.steps.iter().chain(&procedure.on_failure));
+    let conditions = rules.chain(steps.filter_map(|step| step.when.as_ref()));
+    conditions.flat_map(|condition| condition.facts()).map(String::as_str).collect()
 }
 
 fn of_fact(name: &str, spec: &FactSpec) -> Option<Variable> {
