@@ -1,6 +1,7 @@
 //! One Deployment with its ReplicaSets, and the controller that works on it: what the real one does, as far as a rollback can tell.
 //! Moves in whole events; the caller says what time it is.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -98,6 +99,8 @@ pub(super) struct Deployment {
     sync_at: Option<Time>,
     settled: Time,
     pods_made: u64,
+    /// Whether the watch has not looked at it since something changed.
+    news: Cell<bool>,
 }
 
 impl Deployment {
@@ -124,6 +127,7 @@ impl Deployment {
             sync_at: None,
             settled: now,
             pods_made: 0,
+            news: Cell::new(true),
         };
         made.own(manager, false, Field::Template, now);
         made.own(manager, false, Field::Replicas, now);
@@ -167,12 +171,14 @@ impl Deployment {
         let before = self.annotations.insert(key.to_owned(), value.to_owned());
         if before.as_deref() != Some(value) {
             self.generation += 1;
+            self.news.set(true);
             self.wake(now);
         }
     }
 
     fn changed(&mut self, manager: &str, scale: bool, field: Field, now: Time) {
         self.generation += 1;
+        self.news.set(true);
         self.own(manager, scale, field, now);
     }
 
@@ -226,6 +232,22 @@ impl Deployment {
     pub(super) fn mark(&mut self, last_rollback: String, change_cause: String) {
         self.annotations.insert(manifest::LAST_ROLLBACK.to_owned(), last_rollback);
         self.annotations.insert(manifest::CHANGE_CAUSE.to_owned(), change_cause);
+        self.news.set(true);
+    }
+
+    /// Whether we ever wrote to it.
+    pub(super) fn is_touched(&self) -> bool {
+        self.entries.keys().any(|(manager, _)| is_us(manager))
+    }
+
+    /// Whether the watch has not looked at it since something changed.
+    pub(super) fn is_news(&self) -> bool {
+        self.news.get()
+    }
+
+    /// The watch looks at it. Whether something changed since it last did.
+    pub(super) fn look(&self) -> bool {
+        self.news.replace(false)
     }
 
     /// The ReplicaSet that runs: the newest of those with the template's release.
@@ -258,6 +280,7 @@ impl Deployment {
     /// The controller looks at it, at exactly the time of an event.
     pub(super) fn run(&mut self, images: &Images, now: Time) {
         self.settled = now;
+        self.news.set(true);
         self.sync_at = self.sync_at.filter(|at| *at > now);
         self.observed = self.generation;
         if !self.paused {

@@ -116,7 +116,7 @@ impl World {
 impl Deployment {
     /// Whether what runs was put there by us.
     pub(super) fn is_ours(&self) -> bool {
-        self.template_writer().is_some_and(|(by, _)| is_us(&by))
+        self.is_touched() && self.template_writer().is_some_and(|(by, _)| is_us(&by))
     }
 
     /// Lets as many pods of the current release be ready as the history says. Whether that changed anything.

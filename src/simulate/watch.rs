@@ -38,7 +38,13 @@ impl Watch {
             let same = deployments.get(at).is_some_and(|deployment| deployment.uid == followed.last.target.uid);
             (!same).then(|| at.clone())
         };
-        let gone: Vec<TargetRef> = self.followed.iter().filter_map(other).collect();
+        // Where nothing is new by name or by UID nothing can be gone: nobody need look through all of them.
+        let unknown = |deployment: &Deployment| {
+            let followed = self.followed.get(&deployment.at);
+            deployment.is_news() && followed.is_none_or(|followed| followed.last.target.uid != deployment.uid)
+        };
+        let same = deployments.len() == self.followed.len() && !deployments.values().any(unknown);
+        let gone: Vec<TargetRef> = if same { Vec::new() } else { self.followed.iter().filter_map(other).collect() };
         let mut events = Vec::new();
         for at in gone {
             if let Some(followed) = self.followed.remove(&at) {
@@ -46,6 +52,9 @@ impl Watch {
             }
         }
         for deployment in deployments.values() {
+            if !deployment.look() && !listed {
+                continue;
+            }
             events.extend(self.news(deployment, listed, now));
         }
         events
