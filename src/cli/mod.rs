@@ -7,6 +7,7 @@ mod bad;
 pub mod channels;
 mod check;
 mod client;
+mod decisions;
 mod demo;
 mod doctor;
 mod drill;
@@ -230,7 +231,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(args, output),
         Command::Check(args) => check::run(&args, output),
-        Command::Test(args) => test::run(&args, output),
+        Command::Test(args) => wait(test::run(&args, output)),
         Command::Backtest(args) => wait(backtest::run(&args, output)),
         Command::Explain(args) => wait(explain::run(&args, output)),
         Command::Doctor(args) => wait(doctor::run(*args, output)),

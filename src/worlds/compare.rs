@@ -69,7 +69,8 @@ fn name(lived: &Driver, id: &str, policy: &str) -> String {
     target.map_or_else(|| policy.to_owned(), |target| format!("{policy} on {}/{}", target.at.namespace, target.at.name))
 }
 
-fn said(decision: &Decision) -> String {
+/// What a decision says, in one line.
+pub fn said(decision: &Decision) -> String {
     let rule =
         decision.rules.last().filter(|trail| trail.truth != Truth::False).map(|trail| format!(" by rule `{}`", trail.rule));
     let rule = rule.unwrap_or_default();

@@ -14,7 +14,7 @@ mod run;
 
 pub use bound::{Bound, Counterexample, bound};
 pub use build::{Surroundings, driver};
-pub use compare::{Difference, compare};
+pub use compare::{Difference, compare, said};
 pub use coverage::{Coverage, Gap, Judged, Share};
 pub use files::{Loaded, Unusable, channels, find, load};
 pub use got::Got;

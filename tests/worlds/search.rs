@@ -104,3 +104,56 @@ fn what_a_revision_decided_otherwise_is_said() {
     assert_eq!(new.status.code(), Some(0), "{}", shown(&new));
     assert!(out(&new).contains("not compared: new_test.yaml: `team/rules/new.yaml` was not there at "), "{}", shown(&new));
 }
+
+const OF_THE_JOURNAL: &str = "policies:
+  - name: shop
+    matchers: ['alertname = \"ShopErrors\"']
+    mode: enforce
+    paging: in_front
+    targets: ['*/*']
+    facts: {errors: {promql: errors}, latency: {promql: latency}}
+    decide:
+      - {name: many-errors, when: 'facts.errors > 0.2', rollback: quick}
+    brakes:
+      fit_target: {healthy: 2s}
+procedures:
+  - {name: quick, countdown: 0s, verify: {within: 30s, rollout: complete}, steps: [undo]}
+";
+
+/// The journal is one that a real rollback left: it was decided at 33 % errors, and again before the write at 60 %.
+#[test]
+fn decisions_of_a_journal_are_made_again_by_both() {
+    let rules = tempfile::tempdir().expect("a folder");
+    let rules = rules.path();
+    fs::write(rules.join("shop.yaml"), OF_THE_JOURNAL).expect("written");
+    fs::write(
+        rules.join("shop_test.yaml"),
+        "policy_files: shop.yaml\ntests: [{name: nothing, expect: [{at: 1m, nothing: true}]}]\n",
+    )
+    .expect("written");
+    git(rules, &["init", "-q", "-b", "main"]);
+    git(rules, &["add", "."]);
+    git(rules, &["commit", "-q", "-m", "first"]);
+    let journal = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals/v2-verified.db");
+    let journal = journal.to_str().expect("text");
+    let test = |more: &[&str]| {
+        let args = ["test", "shop_test.yaml", "--rules", ".", "--compare", "HEAD", "--journal", journal];
+        backout(rules, &[&args, more].concat())
+    };
+    let nameless = test(&[]);
+    assert_eq!(nameless.status.code(), Some(2), "{}", shown(&nameless));
+    assert!(shown(&nameless).contains("--cluster-name"), "{}", shown(&nameless));
+    let same = test(&["--cluster-name", "test"]);
+    assert_eq!(same.status.code(), Some(0), "{}", shown(&same));
+    assert!(out(&same).contains("of 2 decisions in"), "{}", shown(&same));
+    assert!(out(&same).contains("0 are made differently"), "{}", shown(&same));
+
+    fs::write(rules.join("shop.yaml"), OF_THE_JOURNAL.replace("errors > 0.2", "errors > 0.5")).expect("written");
+    let other = test(&["--cluster-name", "test"]);
+    for words in ["- rollback by rule `many-errors` in mode enforce: `quick`", "+ page (no_rule)", "1 are made differently"] {
+        assert!(out(&other).contains(words), "{words}\n{}", shown(&other));
+    }
+    fs::write(rules.join("shop.yaml"), OF_THE_JOURNAL.replace("facts.errors", "facts.latency")).expect("written");
+    let unseen = test(&["--cluster-name", "test"]);
+    assert!(out(&unseen).contains("+ cannot be told: nobody asked then for the facts latency"), "{}", shown(&unseen));
+}

@@ -8,27 +8,21 @@ use serde::Serialize;
 use similar::TextDiff;
 
 use super::ExplainArgs;
-use super::brain::{Explained, basis_of};
+use super::brain::Explained;
 use super::template;
+use crate::cli::decisions::{self, Recorded};
 use crate::cli::exit::{Exit, Failure};
-use crate::decide::book::Book;
-use crate::decide::counterfactual::{self, Basis};
+use crate::decide::counterfactual;
 use crate::decide::decision::Decision;
 use crate::decide::effect::Context;
 use crate::decide::limits::Limits;
-use crate::journal::record::{self, Record};
-use crate::journal::snapshot;
 use crate::model::{IncidentId, Mode, Time};
 use crate::policy::types::Policies;
 use crate::policy::{self, diagnostic};
-use crate::ports::{RowKind, Store as _};
 use crate::rules_dir;
 use crate::settings::{ServeArgs, Settings};
-use crate::store::JournalLook;
 use crate::worlds::Revision;
 
-/// Rows read at once.
-const PAGE: usize = 1000;
 /// Lines of a difference that are shown.
 const MOST_LINES: usize = 60;
 
@@ -54,23 +48,22 @@ pub(super) struct Derived {
     pub(super) bytes: bool,
 }
 
-/// A decision in the journal, and all that it is a function of.
-struct Recorded {
-    row: u64,
-    program: String,
-    decision: Decision,
-    basis: Basis,
-    /// The row as it stands in the journal.
-    raw: Vec<u8>,
-}
-
 /// Derives every decision about an incident again, and explains the last.
 ///
 /// # Errors
 /// The journal or the policies of then cannot be had, or something else comes out.
 pub(super) async fn explain(args: &ExplainArgs, id: &IncidentId, journal: &Path) -> Result<(Explained, Policies), Failure> {
-    let look = open(journal)?;
-    let all = recorded(&look, id).await?;
+    let look = decisions::open(journal)?;
+    let mut all = Vec::new();
+    decisions::each(
+        &look,
+        |of| of == id,
+        |recorded| {
+            all.push(recorded);
+            Ok(())
+        },
+    )
+    .await?;
     let (limits, cluster) = settings(args)?;
     let mut versions = Versions { args, known: BTreeMap::new() };
     let mut derived = Vec::new();
@@ -81,7 +74,7 @@ pub(super) async fn explain(args: &ExplainArgs, id: &IncidentId, journal: &Path)
             return Err(failure.help("name it with `--cluster-name`, or the service's settings with `--config`"));
         }
         let ctx = Context { policies, limits: &limits, cluster: cluster.as_deref() };
-        derived.push(one.compare(&one.basis.decide(&ctx), args)?);
+        derived.push(compare(one, &one.basis.decide(&ctx), args)?);
     }
     let Some(last) = all.last() else {
         let failure = Failure::new(Exit::NotFound, format!("the journal holds no decision about incident {id}"));
@@ -110,81 +103,30 @@ pub(super) async fn explain(args: &ExplainArgs, id: &IncidentId, journal: &Path)
     Ok((explained, policies))
 }
 
-/// A folder with a journal, or a copy of one.
-fn open(path: &Path) -> Result<JournalLook, Failure> {
-    let look = if path.is_dir() { JournalLook::open(path) } else { JournalLook::open_file(path) };
-    look.map_err(|error| Failure::usage(error.to_string()).help("name the service's data folder, or a copy of its journal"))
-}
-
-/// Every decision about an incident, with the book as it stood before each.
-async fn recorded(look: &JournalLook, id: &IncidentId) -> Result<Vec<Recorded>, Failure> {
-    let broken = |row: u64, why: String| {
-        let failure = Failure::new(Exit::Negative, format!("row {row} of the journal: {why}"));
-        failure.help("`backout journal verify` lists everything that is broken")
-    };
-    let unreadable = |error: crate::ports::StoreError| Failure::usage(error.to_string());
-    let first = look.bounds().map_err(unreadable)?.map_or(1, |(first, _)| first);
-    let (mut seq, mut book) = (0, Book::default());
-    if first > 1 {
-        let snapshots = look.snapshots().map_err(unreadable)?;
-        let usable = snapshots.iter().find(|(through, _)| *through + 1 >= first);
-        let (through, body) =
-            usable.ok_or_else(|| broken(first, "the rows before it are gone, and no snapshot holds them".to_owned()))?;
-        (seq, book) = (*through, snapshot::decode(body).map_err(|error| broken(*through, error.to_string()))?);
+/// Whether the same came out.
+fn compare(recorded: &Recorded, derived: &Decision, args: &ExplainArgs) -> Result<Derived, Failure> {
+    let text = |decision: &Decision| serde_json::to_string(decision).map_err(|error| Failure::internal(error.to_string()));
+    let (was, is) = (text(&recorded.decision)?, text(derived)?);
+    if was == is {
+        let written = format!("\"decision\":{is}");
+        let bytes = recorded.raw.windows(written.len()).any(|window| window == written.as_bytes());
+        return Ok(Derived { row: recorded.row, at: recorded.basis.now, program: recorded.program.clone(), bytes });
     }
-    let (mut found, mut program) = (Vec::new(), "unknown".to_owned());
-    loop {
-        let rows = look.read_after(seq, PAGE).await.map_err(unreadable)?;
-        let Some(last) = rows.last() else { return Ok(found) };
-        seq = last.seq;
-        for row in rows.iter().filter(|row| row.kind == RowKind::Step) {
-            let records = record::decode(&row.body).map_err(|error| broken(row.seq, error.to_string()))?;
-            for stamped in &records {
-                if let Record::Started { program: started } = &stamped.record {
-                    program.clone_from(started);
-                }
-                if stamped.record.incident() == Some(id)
-                    && let Some((_, basis)) = basis_of(&book, stamped)
-                    && let Record::Incident { event: crate::decide::transition::Event::Decided { decision }, .. } =
-                        &stamped.record
-                {
-                    let (decision, raw) = ((**decision).clone(), row.body.to_vec());
-                    found.push(Recorded { row: row.seq, program: program.clone(), decision, basis, raw });
-                }
-                book.fold(stamped).map_err(|error| broken(row.seq, error.to_string()))?;
-            }
-        }
-    }
-}
-
-impl Recorded {
-    /// Whether the same came out.
-    fn compare(&self, derived: &Decision, args: &ExplainArgs) -> Result<Derived, Failure> {
-        let text = |decision: &Decision| serde_json::to_string(decision).map_err(|error| Failure::internal(error.to_string()));
-        let (was, is) = (text(&self.decision)?, text(derived)?);
-        if was == is {
-            let written = format!("\"decision\":{is}");
-            let bytes = self.raw.windows(written.len()).any(|window| window == written.as_bytes());
-            return Ok(Derived { row: self.row, at: self.basis.now, program: self.program.clone(), bytes });
-        }
-        let pretty = |decision: &Decision| serde_json::to_string_pretty(decision).unwrap_or_default();
-        let (was, is) = (pretty(&self.decision), pretty(derived));
-        let diff =
-            TextDiff::from_lines(&was, &is).unified_diff().context_radius(2).header("recorded", "derived again").to_string();
-        let shown: Vec<&str> = diff.lines().take(MOST_LINES).collect();
-        let message = format!(
-            "the decision in row {}, made at {} by backout {}, is not what backout {} derives from the same inputs:\n{}",
-            self.row,
-            self.basis.now,
-            self.program,
-            env!("CARGO_PKG_VERSION"),
-            shown.join("\n")
-        );
-        let times =
-            if args.config.is_some() { "" } else { " The service's times may differ: name its settings with `--config`." };
-        let help = format!("the journal was changed, or that program decided otherwise: try the version that made it.{times}");
-        Err(Failure::new(Exit::Differs, message).help(help))
-    }
+    let pretty = |decision: &Decision| serde_json::to_string_pretty(decision).unwrap_or_default();
+    let (was, is) = (pretty(&recorded.decision), pretty(derived));
+    let diff = TextDiff::from_lines(&was, &is).unified_diff().context_radius(2).header("recorded", "derived again").to_string();
+    let shown: Vec<&str> = diff.lines().take(MOST_LINES).collect();
+    let message = format!(
+        "the decision in row {}, made at {} by backout {}, is not what backout {} derives from the same inputs:\n{}",
+        recorded.row,
+        recorded.basis.now,
+        recorded.program,
+        env!("CARGO_PKG_VERSION"),
+        shown.join("\n")
+    );
+    let times = if args.config.is_some() { "" } else { " The service's times may differ: name its settings with `--config`." };
+    let help = format!("the journal was changed, or that program decided otherwise: try the version that made it.{times}");
+    Err(Failure::new(Exit::Differs, message).help(help))
 }
 
 /// The product's times and the cluster's name, as the service had them.

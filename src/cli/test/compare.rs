@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::exit::Failure;
 use super::super::output::{Style, Text};
+use super::journal::Decisions;
 use super::{Suite, Went};
 use crate::policy::test_file::types::Test;
 use crate::worlds::{self, Difference, Revision};
@@ -18,6 +19,8 @@ pub(super) struct Compared {
     differences: Vec<Difference>,
     /// Files that cannot be compared, and why.
     not: Vec<(String, String)>,
+    /// The decisions of a journal, where one was given.
+    journal: Option<Decisions>,
 }
 
 /// Compares every file whose tests were run.
@@ -25,7 +28,7 @@ pub(super) struct Compared {
 /// # Errors
 /// There is no repository, or no such revision.
 pub(super) fn all(suites: &[Suite], name: &str, filter: impl Fn(&Test) -> bool) -> Result<Compared, Failure> {
-    let mut compared = Compared { revision: name.to_owned(), worlds: 0, differences: Vec::new(), not: Vec::new() };
+    let mut compared = Compared { revision: name.to_owned(), worlds: 0, differences: Vec::new(), not: Vec::new(), journal: None };
     for suite in suites {
         let Went::Ran(loaded, reports) = &suite.went else { continue };
         let revision = Revision::find(Path::new(&suite.path), name).map_err(Failure::usage)?;
@@ -44,6 +47,11 @@ pub(super) fn all(suites: &[Suite], name: &str, filter: impl Fn(&Test) -> bool) 
 }
 
 impl Compared {
+    /// Adds what became of the decisions of a journal.
+    pub(super) fn of_journal(&mut self, decisions: Decisions) {
+        self.journal = Some(decisions);
+    }
+
     /// For scripts.
     pub(super) fn as_json(&self) -> Value {
         let difference = |difference: &Difference| {
@@ -56,6 +64,7 @@ impl Compared {
         json!({
             "revision": self.revision, "worlds": self.worlds,
             "differences": self.differences.iter().map(difference).collect::<Vec<_>>(),
+            "journal": self.journal.as_ref().map(Decisions::as_json),
             "not_compared": self.not.iter().map(not).collect::<Vec<_>>(),
         })
     }
@@ -79,6 +88,9 @@ impl Compared {
             // Writing into a `String` cannot fail.
             let _ = write!(line, "  not compared: {path}: {why}");
             text.heading(Style::Yellow, &line);
+        }
+        if let Some(journal) = &self.journal {
+            journal.write(text);
         }
         let same = self.worlds - self.differences.len();
         text.line(format_args!("  {} of {} worlds are decided differently, {same} alike", self.differences.len(), self.worlds));

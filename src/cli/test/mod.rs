@@ -2,6 +2,7 @@
 
 mod bound;
 mod compare;
+mod journal;
 mod junit;
 mod show;
 
@@ -40,6 +41,15 @@ pub struct TestArgs {
     /// Say, too, which worlds were decided about differently by the policies of this git revision
     #[arg(long, value_name = "REV", conflicts_with = "junit")]
     pub compare: Option<String>,
+    /// With `--compare`: the service's data folder, or a copy of its journal, whose decisions are made again by both
+    #[arg(long, value_name = "DATA", requires = "compare")]
+    pub journal: Option<PathBuf>,
+    /// The folder of policies for the decisions of the journal
+    #[arg(long, env = "BACKOUT_RULES", value_name = "DIR", default_value = "rules", hide_env_values = true)]
+    pub rules: PathBuf,
+    /// The cluster's name, as the service that wrote the journal knew it
+    #[arg(long, env = "BACKOUT_CLUSTER_NAME", value_name = "NAME")]
+    pub cluster_name: Option<String>,
 }
 
 /// A test file and how its tests went, or why it cannot be run.
@@ -78,7 +88,7 @@ impl Suite {
 ///
 /// # Errors
 /// A path or a pattern cannot be used. Mistakes in test files and failures are the answer, not an error.
-pub(super) fn run(args: &TestArgs, output: Output) -> Result<Exit, Failure> {
+pub(super) async fn run(args: &TestArgs, output: Output) -> Result<Exit, Failure> {
     let files = files(args)?;
     let name = pattern(args)?;
     if let Some(moves) = args.bound {
@@ -113,10 +123,13 @@ pub(super) fn run(args: &TestArgs, output: Output) -> Result<Exit, Failure> {
     if let Some(path) = &args.junit {
         junit::write(path, &suites)?;
     }
-    let compared = match &args.compare {
+    let mut compared = match &args.compare {
         Some(revision) => Some(compare::all(&suites, revision, |test| matches(name.as_ref(), test))?),
         None => None,
     };
+    if let (Some(compared), Some(data)) = (&mut compared, &args.journal) {
+        compared.of_journal(journal::compare(args, data).await?);
+    }
     show::print(&suites, judged.as_ref(), compared.as_ref(), args.diff, output)?;
     Ok(if suites.iter().all(Suite::passed) { Exit::Done } else { Exit::Negative })
 }

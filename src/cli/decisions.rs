@@ -1,0 +1,104 @@
+//! Every decision that a journal holds, each with all that it is a function of.
+
+use std::path::Path;
+
+use super::exit::{Exit, Failure};
+use crate::decide::book::Book;
+use crate::decide::counterfactual::Basis;
+use crate::decide::decision::Decision;
+use crate::decide::transition::Event;
+use crate::journal::record::{self, Record, Stamped};
+use crate::journal::snapshot;
+use crate::model::IncidentId;
+use crate::ports::{RowKind, Store as _, StoreError};
+use crate::store::JournalLook;
+
+/// Rows read at once.
+const PAGE: usize = 1000;
+
+/// A decision in the journal, and all that it is a function of.
+pub(super) struct Recorded {
+    /// The row that it stands in.
+    pub(super) row: u64,
+    /// The version of the program that made it.
+    pub(super) program: String,
+    /// As it was made.
+    pub(super) decision: Decision,
+    /// What it was made from.
+    pub(super) basis: Basis,
+    /// The row as it stands in the journal.
+    pub(super) raw: Vec<u8>,
+}
+
+/// A folder with a journal, or a copy of one.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) fn open(path: &Path) -> Result<JournalLook, Failure> {
+    let look = if path.is_dir() { JournalLook::open(path) } else { JournalLook::open_file(path) };
+    look.map_err(|error| Failure::usage(error.to_string()).help("name the service's data folder, or a copy of its journal"))
+}
+
+/// Lives the journal through, and calls `visit` with each decision about the incidents that are wanted, the oldest first, with the
+/// book as it stood before it.
+///
+/// # Errors
+/// A row cannot be read, or `visit` says so.
+pub(super) async fn each(
+    look: &JournalLook,
+    wanted: impl Fn(&IncidentId) -> bool,
+    mut visit: impl FnMut(Recorded) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (mut seq, mut book) = begin(look)?;
+    let mut program = "unknown".to_owned();
+    loop {
+        let rows = look.read_after(seq, PAGE).await.map_err(|error| unreadable(&error))?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        seq = last.seq;
+        for row in rows.iter().filter(|row| row.kind == RowKind::Step) {
+            let records = record::decode(&row.body).map_err(|error| broken(row.seq, &error.to_string()))?;
+            for stamped in &records {
+                if let Record::Started { program: started } = &stamped.record {
+                    program.clone_from(started);
+                }
+                if let Record::Incident { id, event: Event::Decided { decision } } = &stamped.record
+                    && wanted(id)
+                    && let Some((_, basis)) = basis_of(&book, stamped)
+                {
+                    let (program, decision, raw) = (program.clone(), (**decision).clone(), row.body.to_vec());
+                    visit(Recorded { row: row.seq, program, decision, basis, raw })?;
+                }
+                book.fold(stamped).map_err(|error| broken(row.seq, &error.to_string()))?;
+            }
+        }
+    }
+}
+
+/// What a decision is made from, where the record is one; `book` stands as it did before it.
+pub(super) fn basis_of(book: &Book, stamped: &Stamped) -> Option<(IncidentId, Basis)> {
+    let Record::Incident { id, event: Event::Decided { decision } } = &stamped.record else { return None };
+    let incident = book.incidents.get(id)?.clone();
+    let basis = Basis { book: book.clone(), incident, observation: decision.observation.clone(), now: stamped.at };
+    Some((id.clone(), basis))
+}
+
+/// Where to begin: at the first row, or at the snapshot that holds what was before the first one that is left.
+fn begin(look: &JournalLook) -> Result<(u64, Book), Failure> {
+    let first = look.bounds().map_err(|error| unreadable(&error))?.map_or(1, |(first, _)| first);
+    if first <= 1 {
+        return Ok((0, Book::default()));
+    }
+    let snapshots = look.snapshots().map_err(|error| unreadable(&error))?;
+    let usable = snapshots.iter().find(|(through, _)| *through + 1 >= first);
+    let (through, body) = usable.ok_or_else(|| broken(first, "the rows before it are gone, and no snapshot holds them"))?;
+    Ok((*through, snapshot::decode(body).map_err(|error| broken(*through, &error.to_string()))?))
+}
+
+fn unreadable(error: &StoreError) -> Failure {
+    Failure::usage(error.to_string())
+}
+
+fn broken(row: u64, why: &str) -> Failure {
+    let failure = Failure::new(Exit::Negative, format!("row {row} of the journal: {why}"));
+    failure.help("`backout journal verify` lists everything that is broken")
+}
