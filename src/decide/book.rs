@@ -276,6 +276,11 @@ impl Book {
         self.index.holders(occurrence).filter_map(|id| self.incidents.get(id))
     }
 
+    /// Incidents, open or not, that have wanted a rollback since then or later, the oldest first.
+    pub(super) fn wants_since(&self, from: Time) -> impl Iterator<Item = &Incident> {
+        self.index.wants_since(from).filter_map(|id| self.incidents.get(id))
+    }
+
     /// Open incidents of a place, see [`super::index::place`].
     pub(super) fn open_at(&self, place: &str) -> impl Iterator<Item = &Incident> {
         self.index.at(place).filter_map(|id| self.incidents.get(id)).filter(|incident| incident.is_open())

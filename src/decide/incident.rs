@@ -248,6 +248,9 @@ pub struct Incident {
     pub change_landed_at: Option<Time>,
     /// When the first verdict fell.
     pub decided_at: Option<Time>,
+    /// Since when a rule says rollback, whatever brakes say of it.
+    #[serde(default)]
+    pub rollback_wanted_at: Option<Time>,
     /// Numbers the observations and messages.
     pub next: u64,
     /// Numbers the preparations and writes: the answer to an earlier one is late.
@@ -325,6 +328,7 @@ impl Incident {
             quiet_since: None,
             change_landed_at: None,
             decided_at: None,
+            rollback_wanted_at: None,
             next: 0,
             begun: 0,
             notes: VectorSync::default(),

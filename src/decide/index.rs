@@ -16,6 +16,8 @@ pub(super) struct Index {
     places: BTreeSet<(String, IncidentId)>,
     /// Open incidents by each of their times.
     due: [BTreeSet<(Time, IncidentId)>; Times::KINDS],
+    /// Incidents, open or not, by the time since when a rule of theirs says rollback.
+    wants: BTreeSet<(Time, IncidentId)>,
     /// Look-ups by the time at which they are made again.
     pending: BTreeSet<(Time, String)>,
     /// What each incident is filed under.
@@ -27,13 +29,15 @@ struct Filed {
     place: String,
     open: bool,
     times: Times,
+    wanted_at: Option<Time>,
 }
 
 impl Index {
     /// Files an incident anew: a new one, one that changed, one that was read from a snapshot. Its alerts beside `joined` are
     /// filed already, unless it is new.
     pub(super) fn file(&mut self, incident: &Incident, joined: Option<Occurrence>) {
-        let now = Filed { place: place(incident), open: incident.is_open(), times: Times::of(incident) };
+        let (open, wanted_at) = (incident.is_open(), incident.rollback_wanted_at);
+        let now = Filed { place: place(incident), open, times: Times::of(incident), wanted_at };
         let id = &incident.id;
         let before = self.filed.get(id);
         if let Some(before) = before {
@@ -59,6 +63,11 @@ impl Index {
                 is.map(|at| set.insert((at, id.clone())));
             }
         }
+        let wanted_before = before.as_ref().and_then(|before| before.wanted_at);
+        if wanted_before != now.wanted_at {
+            wanted_before.map(|at| self.wants.remove(&(at, id.clone())));
+            now.wanted_at.map(|at| self.wants.insert((at, id.clone())));
+        }
         if before.as_ref().is_none_or(|before| before.place != now.place) {
             before.map(|before| self.places.remove(&(before.place, id.clone())));
             self.places.insert((now.place.clone(), id.clone()));
@@ -75,6 +84,7 @@ impl Index {
     pub(super) fn forget(&mut self, id: &IncidentId) {
         if let Some(filed) = self.filed.remove(id) {
             self.places.remove(&(filed.place, id.clone()));
+            filed.wanted_at.map(|at| self.wants.remove(&(at, id.clone())));
         }
     }
 
@@ -99,6 +109,11 @@ impl Index {
     pub(super) fn at<'a>(&'a self, place: &str) -> impl Iterator<Item = &'a IncidentId> + use<'a> {
         let (first, place) = ((place.to_owned(), IncidentId(String::new())), place.to_owned());
         self.places.range(first..).take_while(move |(of, _)| *of == place).map(|(_, id)| id)
+    }
+
+    /// Incidents that have wanted a rollback since then or later, the oldest first.
+    pub(super) fn wants_since(&self, from: Time) -> impl Iterator<Item = &IncidentId> {
+        self.wants.range((from, IncidentId(String::new()))..).map(|(_, id)| id)
     }
 
     /// The incident whose time of this kind comes first.

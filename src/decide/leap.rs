@@ -120,6 +120,7 @@ impl Incident {
         move_by(by, self.located_at.as_mut());
         move_by(by, self.quiet_since.as_mut());
         move_by(by, self.decided_at.as_mut());
+        move_by(by, self.rollback_wanted_at.as_mut());
         move_by(by, self.acknowledged.as_mut().map(|(at, _)| at));
         move_by(by, self.vetoed.as_mut().map(|(at, _, _)| at));
         move_by(by, self.asked.as_mut().map(|asked| &mut asked.at));

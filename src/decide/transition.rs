@@ -229,6 +229,9 @@ impl Incident {
             Event::Wanted { facts } => self.wanted.clone_from(facts),
             Event::Decided { decision } => {
                 self.decided_at = self.decided_at.or(Some(at));
+                // Brakes are judged only where a rule said rollback.
+                let wanted = (!decision.brakes.is_empty()).then_some(at);
+                self.rollback_wanted_at = wanted.map(|at| self.rollback_wanted_at.unwrap_or(at));
                 self.change_landed_at = decision.change_landed_at.or(self.change_landed_at);
                 self.decision = Some(Arc::clone(decision));
             }

@@ -129,13 +129,16 @@ async fn a_full_queue_is_an_answer() {
     let store = SqliteStore::open(dir.path(), SqliteOptions { queue: 4, ..Default::default() }).expect("a journal");
     let blocker = Connection::open(dir.path().join("journal.db")).expect("a second connection");
     blocker.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
-    // The first write's batch holds at most 5 (the one it began with and the queue), the queue 4 more.
-    let waiting: Vec<_> = (0..20).map(|_| store.append(RowKind::Receipt, at(1), Bytes::from_static(b"x"))).collect();
+    // The batch that waits for the lock took what came while it was gathered; then the queue holds 4 more.
+    let mut waiting = Vec::new();
+    while store.stats().refused < 3 && waiting.len() < 100_000 {
+        waiting.push(store.append(RowKind::Receipt, at(1), Bytes::from_static(b"x")));
+    }
     blocker.execute_batch("ROLLBACK").expect("the lock is free");
     let answers = join_all(waiting).await;
     let full = answers.iter().filter(|answer| **answer == Err(StoreError::Full)).count();
     let taken = answers.iter().filter(|answer| answer.is_ok()).count();
-    assert!(full >= 11 && full + taken == 20, "{answers:?}");
+    assert!(full >= 3 && full + taken == answers.len(), "{full} and {taken} of {}", answers.len());
     assert_eq!(store.stats().refused, full as u64);
     assert_eq!(bodies(&store).await.len(), taken);
 }

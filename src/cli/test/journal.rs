@@ -7,7 +7,6 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::TestArgs;
-use crate::cli::channels;
 use crate::cli::decisions::{self, Recorded};
 use crate::cli::exit::Failure;
 use crate::cli::output::{Style, Text};
@@ -16,6 +15,7 @@ use crate::decide::effect::Context;
 use crate::decide::limits::Limits;
 use crate::model::{IncidentId, Mode, Time};
 use crate::policy::types::Policies;
+use crate::rules_dir;
 use crate::worlds::{self, Revision};
 
 /// The decisions of a journal under both.
@@ -40,7 +40,7 @@ struct Different {
 /// The journal, the folder or the revision cannot be read.
 pub(super) async fn compare(args: &TestArgs, data: &Path) -> Result<Decisions, Failure> {
     let revision = args.compare.as_deref().unwrap_or_default();
-    let now = channels::load(&args.rules, true, &[]).map_err(|error| {
+    let now = rules_dir::load(&args.rules, true).map_err(|error| {
         Failure::usage(error.to_string()).help("name the folder of policies with `--rules`; `backout check` says more")
     })?;
     let found = Revision::find(&args.rules.join("_"), revision).map_err(Failure::usage)?;

@@ -1,6 +1,7 @@
 //! `storm`: many targets want a rollback at once. What they have in common is their cause, and no rollback of one of them mends it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::Scene;
 use super::words::span;
@@ -9,6 +10,8 @@ use crate::decide::incident::Incident;
 use crate::model::{Brake, Time};
 use crate::policy::types::Storm;
 
+/// A storm that goes on for longer is no more followed to its beginning.
+const LOOK_BACK: Duration = Duration::from_secs(24 * 60 * 60);
 /// Targets and labels that are named; the page lists every incident.
 const NAMED: usize = 5;
 
@@ -20,7 +23,7 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     let Some(numbers) = scene.policy.brakes.storm.on() else {
         return Judgement::free(BRAKE, "no storm is looked for");
     };
-    let mut wants: Vec<Want<'_>> = scene.book.incidents.values().filter_map(Want::of).collect();
+    let mut wants: Vec<Want<'_>> = scene.book.wants_since(scene.now - LOOK_BACK).filter_map(Want::of).collect();
     if !wants.iter().any(|want| want.incident.id == scene.incident.id) {
         wants.push(Want { at: scene.now, target: target.at.to_string(), incident: scene.incident });
     }
@@ -28,8 +31,12 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     let recent = || wants.iter().filter(|want| want.at + numbers.within > scene.now);
     let targets: BTreeSet<&str> = recent().map(|want| want.target.as_str()).collect();
     let Some(until) = over_at(&wants, numbers).filter(|until| *until > scene.now) else {
-        let words =
-            format!("{} targets want a rollback within {}; {} are a storm", targets.len(), span(numbers.within), numbers.units);
+        let words = format!(
+            "targets that want a rollback within {}: {}; {} are a storm",
+            span(numbers.within),
+            targets.len(),
+            numbers.units
+        );
         return Judgement::free(BRAKE, words);
     };
     let shared = shared_labels(recent().map(|want| want.incident));
@@ -53,10 +60,9 @@ struct Want<'a> {
 }
 
 impl<'a> Want<'a> {
-    /// What an incident wants, in shadow too. Brakes are judged only where a rule said rollback; what they said of it does not count.
+    /// What an incident wants, in shadow too. What brakes said of it does not count.
     fn of(incident: &'a Incident) -> Option<Self> {
-        incident.decision.as_ref().filter(|decision| !decision.brakes.is_empty())?;
-        Some(Self { at: incident.decided_at?, target: incident.target.as_ref()?.at.to_string(), incident })
+        Some(Self { at: incident.rollback_wanted_at?, target: incident.target.as_ref()?.at.to_string(), incident })
     }
 }
 
@@ -102,40 +108,26 @@ fn listed(texts: impl ExactSizeIterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::super::fixture::{World, minutes};
     use super::*;
-    use crate::decide::decision::{Decision, Grip};
-    use crate::decide::effect::Context;
+    use crate::decide::decision::Grip;
     use crate::decide::incident::Lane;
-    use crate::decide::verdict;
     use crate::model::{IncidentId, TargetId, TargetRef};
-    use crate::policy::types::{Policies, Setting};
-
-    /// A decision that came to no brake.
-    fn said_nothing(world: &World) -> Decision {
-        let nothing = Policies::default();
-        let ctx = Context { policies: &nothing, limits: &world.limits, cluster: None };
-        verdict::decide(&ctx, &world.book, &world.incident, &world.observation, world.now)
-    }
+    use crate::policy::types::Setting;
 
     /// Another incident, of that target, whose rule said rollback so many minutes ago.
     fn want(world: &mut World, id: &str, target: &str, ago: u64, lane: Lane) {
-        let mut decision = said_nothing(world);
-        decision.brakes = vec![Judgement::free(Brake::Owner, "nobody")];
         let at = TargetRef::deployment("shop", target).expect("valid names");
         let incident = Incident {
             id: IncidentId(id.to_owned()),
             target: Some(TargetId { at, uid: format!("u-{target}") }),
-            decision: Some(Arc::new(decision)),
-            decided_at: Some(world.now - minutes(ago)),
+            rollback_wanted_at: Some(world.now - minutes(ago)),
             lane,
             ..world.incident.clone()
         };
+        world.book.index.file(&incident, None);
         world.book.incidents.insert(incident.id.clone(), incident);
     }
 
@@ -162,8 +154,9 @@ mod tests {
         want(&mut world, "i2", "cart", 3, Lane::Shadow("trial".to_owned()));
         want(&mut world, "i3", "search", 2, Lane::Live);
         assert_eq!(judge(&world.scene()).grip, Grip::Held);
-        world.book.incidents.get_mut(&IncidentId("i3".to_owned())).expect("put there").decision =
-            Some(Arc::new(said_nothing(&World::new())));
+        let other = world.book.incidents.get_mut(&IncidentId("i3".to_owned())).expect("put there");
+        other.rollback_wanted_at = None;
+        world.book.reindex();
         assert_eq!(judge(&world.scene()).grip, Grip::Free, "its rule said something else");
     }
 
