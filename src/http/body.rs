@@ -8,6 +8,9 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// How long what is refused is read on: no sender that is alive needs longer.
+const DISCARD: Duration = Duration::from_secs(2);
+
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyError {
@@ -44,8 +47,12 @@ async fn collect(mut body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<
         Some(_) => return Err(BodyError::TooLarge),
     };
     let mut share = Share { budget: rules.budget, held: None };
-    // What is announced is reserved before it comes: who does not fit in is told at once, not after half the way.
-    share.take(declared.unwrap_or(0))?;
+    // What is announced is reserved before it comes. What does not fit in is thrown away as it comes, and not left unread: then the
+    // connection would be reset, and a sender that is still writing would never see the answer.
+    if let Err(full) = share.take(declared.unwrap_or(0)) {
+        let _ = tokio::time::timeout(DISCARD, discard(body)).await;
+        return Err(full);
+    }
     let mut buffer = BytesMut::with_capacity(declared.unwrap_or(0));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
@@ -58,6 +65,11 @@ async fn collect(mut body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<
         buffer.extend_from_slice(&data);
     }
     Ok((buffer.freeze(), share.held))
+}
+
+/// Reads to the end, and keeps nothing. What was announced is within the limit, or it was refused before.
+async fn discard(mut body: Body) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 struct Share<'a> {
