@@ -205,6 +205,18 @@ async fn bytes_in_flight_have_a_budget_that_the_engine_gives_back() {
 }
 
 #[tokio::test]
+async fn who_still_writes_a_large_body_sees_the_refusal() {
+    let settings = HttpSettings { body_limit: 4 << 20, bytes_in_flight: 4 << 20, ..HttpSettings::default() };
+    let service = Service::start(with(settings)).await;
+    let large = notification(4000, 3 << 20);
+    assert_eq!(service.post(&large).await.status, 200);
+    for _ in 0..3 {
+        let refused = service.post(&large).await;
+        assert_eq!((refused.status, refused.body.as_str()), (503, "too many bytes in flight: try again\n"));
+    }
+}
+
+#[tokio::test]
 async fn large_bodies_pass_and_a_body_over_the_limit_is_no_413() {
     let settings = HttpSettings { body_limit: 4 << 20, ..HttpSettings::default() };
     let mut service = Service::start(with(settings)).await;

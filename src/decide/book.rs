@@ -276,7 +276,7 @@ impl Book {
         self.index.holders(occurrence).filter_map(|id| self.incidents.get(id))
     }
 
-    /// Incidents, open or not, that have wanted a rollback since then or later, the oldest first.
+    /// Incidents, open or not, that have wanted a rollback since then or later, the newest first.
     pub(super) fn wants_since(&self, from: Time) -> impl Iterator<Item = &Incident> {
         self.index.wants_since(from).filter_map(|id| self.incidents.get(id))
     }

@@ -111,9 +111,9 @@ impl Index {
         self.places.range(first..).take_while(move |(of, _)| *of == place).map(|(_, id)| id)
     }
 
-    /// Incidents that have wanted a rollback since then or later, the oldest first.
+    /// Incidents that have wanted a rollback since then or later, the newest first.
     pub(super) fn wants_since(&self, from: Time) -> impl Iterator<Item = &IncidentId> {
-        self.wants.range((from, IncidentId(String::new()))..).map(|(_, id)| id)
+        self.wants.range((from, IncidentId(String::new()))..).rev().map(|(_, id)| id)
     }
 
     /// The incident whose time of this kind comes first.

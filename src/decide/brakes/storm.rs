@@ -1,13 +1,13 @@
 //! `storm`: many targets want a rollback at once. What they have in common is their cause, and no rollback of one of them mends it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::Scene;
 use super::words::span;
 use crate::decide::decision::Judgement;
 use crate::decide::incident::Incident;
-use crate::model::{Brake, Time};
+use crate::model::{Brake, TargetRef, Time};
 use crate::policy::types::Storm;
 
 /// A storm that goes on for longer is no more followed to its beginning.
@@ -23,14 +23,13 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     let Some(numbers) = scene.policy.brakes.storm.on() else {
         return Judgement::free(BRAKE, "no storm is looked for");
     };
-    let mut wants: Vec<Want<'_>> = scene.book.wants_since(scene.now - LOOK_BACK).filter_map(Want::of).collect();
-    if !wants.iter().any(|want| want.incident.id == scene.incident.id) {
-        wants.push(Want { at: scene.now, target: target.at.to_string(), incident: scene.incident });
-    }
-    wants.sort_by_key(|want| want.at);
-    let recent = || wants.iter().filter(|want| want.at + numbers.within > scene.now);
-    let targets: BTreeSet<&str> = recent().map(|want| want.target.as_str()).collect();
-    let Some(until) = over_at(&wants, numbers).filter(|until| *until > scene.now) else {
+    // What is decided right now is filed with this very verdict.
+    let first = Want { at: scene.now, target: &target.at, incident: scene.incident };
+    let first = scene.incident.rollback_wanted_at.is_none().then_some(first);
+    let wants = || first.into_iter().chain(scene.book.wants_since(scene.now - LOOK_BACK).filter_map(Want::of));
+    let recent = || wants().take_while(|want| want.at + numbers.within > scene.now);
+    let targets: BTreeSet<&TargetRef> = recent().map(|want| want.target).collect();
+    let Some(until) = over_at(wants(), numbers).filter(|until| *until > scene.now) else {
         let words = format!(
             "targets that want a rollback within {}: {}; {} are a storm",
             span(numbers.within),
@@ -45,48 +44,47 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
         targets.len(),
         span(numbers.within),
         numbers.units,
-        listed(targets.into_iter().map(str::to_owned)),
+        listed(targets.into_iter().map(ToString::to_string)),
         if shared.is_empty() { "no label".to_owned() } else { listed(shared.into_iter()) },
         span(numbers.quiet)
     );
     Judgement::held(BRAKE, because).until(until)
 }
 
-/// A target that a rule wanted to roll back, and when that was first said.
+/// A target that a rule wants to roll back, and since when.
+#[derive(Clone, Copy)]
 struct Want<'a> {
     at: Time,
-    target: String,
+    target: &'a TargetRef,
     incident: &'a Incident,
 }
 
 impl<'a> Want<'a> {
     /// What an incident wants, in shadow too. What brakes said of it does not count.
     fn of(incident: &'a Incident) -> Option<Self> {
-        Some(Self { at: incident.rollback_wanted_at?, target: incident.target.as_ref()?.at.to_string(), incident })
+        Some(Self { at: incident.rollback_wanted_at?, target: &incident.target.as_ref()?.at, incident })
     }
 }
 
-/// When the last storm is over, if there was one; `wants` in the order of their times.
-fn over_at(wants: &[Want<'_>], numbers: &Storm) -> Option<Time> {
-    let mut until: Option<Time> = None;
-    // How often each target stands in the window that ends with the want that is looked at.
-    let (mut window, mut first) = (BTreeMap::<&str, usize>::new(), 0);
+/// When the storm that goes on is over, if one does; `wants` with the newest first. It began where enough targets wanted a rollback
+/// within the window, and no gap since then was as long as `quiet`: the way back ends at the first such window.
+fn over_at<'a>(wants: impl Iterator<Item = Want<'a>>, numbers: &Storm) -> Option<Time> {
+    let (mut newest, mut window) = (None, VecDeque::<Want<'_>>::new());
     for want in wants {
-        *window.entry(&want.target).or_default() += 1;
-        while let Some(old) = wants.get(first).filter(|old| old.at + numbers.within <= want.at) {
-            if let Some(count) = window.get_mut(old.target.as_str()) {
-                *count -= 1;
-                if *count == 0 {
-                    window.remove(old.target.as_str());
-                }
-            }
-            first += 1;
+        let newest = *newest.get_or_insert(want.at);
+        if window.back().is_some_and(|later| want.at + numbers.quiet <= later.at) {
+            return None;
         }
-        let begins = window.len() >= numbers.units as usize;
-        let goes_on = until.is_some_and(|until| want.at < until);
-        until = (begins || goes_on).then(|| want.at + numbers.quiet).or(until);
+        window.push_back(want);
+        while window.front().is_some_and(|later| want.at + numbers.within <= later.at) {
+            window.pop_front();
+        }
+        let targets: BTreeSet<&TargetRef> = window.iter().map(|want| want.target).collect();
+        if targets.len() >= numbers.units as usize {
+            return Some(newest + numbers.quiet);
+        }
     }
-    until
+    None
 }
 
 /// `name=value` of every label that all their first alerts have in common.
@@ -114,7 +112,7 @@ mod tests {
     use super::*;
     use crate::decide::decision::Grip;
     use crate::decide::incident::Lane;
-    use crate::model::{IncidentId, TargetId, TargetRef};
+    use crate::model::{IncidentId, TargetId};
     use crate::policy::types::Setting;
 
     /// Another incident, of that target, whose rule said rollback so many minutes ago.
