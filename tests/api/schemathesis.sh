@@ -10,20 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 document=$1 url=$2 token=$3 incident=$4
 shift 4
 
-cache=${BACKOUT_TESTBED:-$HOME/.cache/backout-testbed}
-venv=$cache/schemathesis-$(sha256sum "$here/requirements.txt" | cut -c1-12)
-mkdir -p "$cache"
-(
-    # Two tests may want it at once.
-    flock 9
-    if [ ! -e "$venv/complete" ]; then
-        command -v python3 >/dev/null || { echo "schemathesis.sh: python3 is needed (Debian: python3-venv)" >&2; exit 1; }
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install --quiet --no-deps --requirement "$here/requirements.txt"
-        touch "$venv/complete"
-    fi
-) 9>"$cache/schemathesis.lock"
+venv=$("$here/../bed/venv.sh" schemathesis "$here/requirements.txt")
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/backout-schemathesis.XXXXXX")
 trap 'rm -rf "$work"' EXIT
