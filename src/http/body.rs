@@ -36,23 +36,25 @@ pub(super) struct BodyRules<'a> {
 
 /// Reads a body. What it took of the budget comes with it.
 pub(super) async fn read(body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
-    let deadline = rules.deadline;
-    tokio::time::timeout(deadline, collect(body, rules)).await.unwrap_or(Err(BodyError::Late))
+    let (deadline, limit) = (rules.deadline, rules.limit);
+    let mut body = body;
+    let read = tokio::time::timeout(deadline, collect(&mut body, rules)).await.unwrap_or(Err(BodyError::Late));
+    if matches!(read, Err(BodyError::BytesFull)) {
+        // Left unread, the connection would be reset, and a sender that is still writing would never see the answer.
+        let _ = tokio::time::timeout(DISCARD, discard(&mut body, limit)).await;
+    }
+    read
 }
 
-async fn collect(mut body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
+async fn collect(body: &mut Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {
     let declared = match body.size_hint().exact().map(usize::try_from) {
         None => None,
         Some(Ok(bytes)) if bytes <= rules.limit => Some(bytes),
         Some(_) => return Err(BodyError::TooLarge),
     };
     let mut share = Share { budget: rules.budget, held: None };
-    // What is announced is reserved before it comes. What does not fit in is thrown away as it comes, and not left unread: then the
-    // connection would be reset, and a sender that is still writing would never see the answer.
-    if let Err(full) = share.take(declared.unwrap_or(0)) {
-        let _ = tokio::time::timeout(DISCARD, discard(body)).await;
-        return Err(full);
-    }
+    // What is announced is reserved before it comes: what does not fit in is never kept.
+    share.take(declared.unwrap_or(0))?;
     let mut buffer = BytesMut::with_capacity(declared.unwrap_or(0));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
@@ -67,9 +69,13 @@ async fn collect(mut body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<
     Ok((buffer.freeze(), share.held))
 }
 
-/// Reads to the end, and keeps nothing. What was announced is within the limit, or it was refused before.
-async fn discard(mut body: Body) {
-    while let Some(Ok(_)) = body.frame().await {}
+/// Reads on to the end, at most so many bytes, and keeps nothing.
+async fn discard(body: &mut Body, limit: usize) {
+    let mut left = limit;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+        left = rest;
+    }
 }
 
 struct Share<'a> {
