@@ -154,7 +154,8 @@ impl Book {
         let illegal = IllegalEvent { incident: id.clone(), phase: "absent", event: "any" };
         let Some(incident) = self.incidents.get_mut(id) else { return Err(illegal) };
         let was_quiet = incident.quiet_since.is_some();
-        let surplus = incident.members.surplus();
+        let joins = matches!(event, Event::Joined { .. });
+        let surplus = incident.members.surplus().filter(|_| joins);
         incident.apply(event, at)?;
         let (incident, targets) = (&*incident, &mut self.targets);
         let joined = if let Event::Joined { member } = event { Some(member.alert.occurrence()) } else { None };
