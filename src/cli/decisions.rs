@@ -6,10 +6,13 @@ use super::exit::{Exit, Failure};
 use crate::decide::book::Book;
 use crate::decide::counterfactual::Basis;
 use crate::decide::decision::Decision;
+use crate::decide::effect::Context;
+use crate::decide::incident::Incident;
 use crate::decide::transition::Event;
-use crate::journal::record::{self, Record, Stamped};
+use crate::decide::verdict;
+use crate::journal::record::{self, Record};
 use crate::journal::snapshot;
-use crate::model::IncidentId;
+use crate::model::{IncidentId, Mode, Time};
 use crate::ports::{RowKind, Store as _, StoreError};
 use crate::store::JournalLook;
 
@@ -17,17 +20,39 @@ use crate::store::JournalLook;
 const PAGE: usize = 1000;
 
 /// A decision in the journal, and all that it is a function of.
-pub(super) struct Recorded {
+pub(super) struct Recorded<'a> {
     /// The row that it stands in.
     pub(super) row: u64,
     /// The version of the program that made it.
-    pub(super) program: String,
+    pub(super) program: &'a str,
     /// As it was made.
-    pub(super) decision: Decision,
-    /// What it was made from.
-    pub(super) basis: Basis,
+    pub(super) decision: &'a Decision,
+    /// When.
+    pub(super) at: Time,
+    /// About what, as it stood before.
+    pub(super) incident: &'a Incident,
     /// The row as it stands in the journal.
-    pub(super) raw: Vec<u8>,
+    pub(super) raw: &'a [u8],
+    book: &'a Book,
+}
+
+impl Recorded<'_> {
+    /// Makes it again from what was recorded.
+    ///
+    /// # Errors
+    /// It was made to act, which needs the cluster's name, and that is not known.
+    pub(super) fn decide(&self, ctx: &Context<'_>) -> Result<Decision, Failure> {
+        if ctx.cluster.is_none() && self.decision.mode != Mode::Shadow {
+            return Err(Failure::usage("the service knew the name of its cluster, and a journal does not hold it"));
+        }
+        Ok(verdict::decide(ctx, self.book, self.incident, &self.decision.observation, self.at))
+    }
+
+    /// What it was made from, with a copy of the whole book.
+    pub(super) fn basis(&self) -> Basis {
+        let (book, incident) = (self.book.clone(), self.incident.clone());
+        Basis { book, incident, observation: self.decision.observation.clone(), now: self.at }
+    }
 }
 
 /// A folder with a journal, or a copy of one.
@@ -47,7 +72,7 @@ pub(super) fn open(path: &Path) -> Result<JournalLook, Failure> {
 pub(super) async fn each(
     look: &JournalLook,
     wanted: impl Fn(&IncidentId) -> bool,
-    mut visit: impl FnMut(Recorded) -> Result<(), Failure>,
+    mut visit: impl FnMut(Recorded<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let (mut seq, mut book) = begin(look)?;
     let mut program = "unknown".to_owned();
@@ -63,23 +88,15 @@ pub(super) async fn each(
                 }
                 if let Record::Incident { id, event: Event::Decided { decision } } = &stamped.record
                     && wanted(id)
-                    && let Some((_, basis)) = basis_of(&book, stamped)
+                    && let Some(incident) = book.incidents.get(id)
                 {
-                    let (program, decision, raw) = (program.clone(), (**decision).clone(), row.body.to_vec());
-                    visit(Recorded { row: row.seq, program, decision, basis, raw })?;
+                    let (row, at, program, raw) = (row.seq, stamped.at, program.as_str(), &row.body[..]);
+                    visit(Recorded { row, program, decision, at, incident, raw, book: &book })?;
                 }
                 book.fold(stamped).map_err(|error| broken(row.seq, &error.to_string()))?;
             }
         }
     }
-}
-
-/// What a decision is made from, where the record is one; `book` stands as it did before it.
-pub(super) fn basis_of(book: &Book, stamped: &Stamped) -> Option<(IncidentId, Basis)> {
-    let Record::Incident { id, event: Event::Decided { decision } } = &stamped.record else { return None };
-    let incident = book.incidents.get(id)?.clone();
-    let basis = Basis { book: book.clone(), incident, observation: decision.observation.clone(), now: stamped.at };
-    Some((id.clone(), basis))
 }
 
 /// Where to begin: at the first row, or at the snapshot that holds what was before the first one that is left.

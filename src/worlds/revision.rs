@@ -20,12 +20,13 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// The commit of that name, in the repository around a test file.
+    /// The commit of that name, in the repository around a folder.
     ///
     /// # Errors
     /// There is no repository, no `git`, or no such commit.
-    pub fn find(test_file: &Path, name: &str) -> Result<Self, String> {
-        let folder = test_file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    pub fn find(folder: &Path, name: &str) -> Result<Self, String> {
+        // The parent of a bare file name is empty, and means here.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let top = ask(folder, &["rev-parse", "--show-toplevel"])?;
         let top = PathBuf::from(top.trim_end_matches('\n'));
         let wanted = format!("{name}^{{commit}}");
@@ -69,11 +70,7 @@ impl Revision {
             }
             wanted.extend(found);
         }
-        let read = |path: &String| {
-            let bytes = ask(&self.top, &["cat-file", "blob", &format!("{}:{path}", self.commit)])?.into_bytes();
-            Ok(SourceFile { path: path.clone(), bytes })
-        };
-        let files: Vec<SourceFile> = wanted.iter().map(read).collect::<Result<_, String>>()?;
+        let files: Vec<SourceFile> = wanted.into_iter().map(|path| self.read(path)).collect::<Result<_, String>>()?;
         match policy::load(&files, true) {
             Ok(read) => Ok(Arc::new(read.policies)),
             Err(wrong) => {
@@ -93,13 +90,19 @@ impl Revision {
         let inside = root.strip_prefix(&top).map_err(|_| format!("it is not in the repository at `{}`", top.display()))?;
         let inside = inside.to_string_lossy().into_owned();
         let prefix = if inside.is_empty() { String::new() } else { format!("{inside}/") };
-        let read = |path: String| {
-            let bytes = ask(&self.top, &["cat-file", "blob", &format!("{}:{path}", self.commit)])?.into_bytes();
-            Ok(SourceFile { path: path.strip_prefix(&prefix).unwrap_or(&path).to_owned(), bytes })
+        let named_from_here = |path: String| {
+            let file = self.read(path)?;
+            Ok(SourceFile { path: file.path.strip_prefix(&prefix).unwrap_or(&file.path).to_owned(), ..file })
         };
-        let mut files: Vec<SourceFile> = self.named(&inside).into_iter().map(read).collect::<Result<_, String>>()?;
+        let mut files: Vec<SourceFile> = self.named(&inside).into_iter().map(named_from_here).collect::<Result<_, String>>()?;
         files.sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));
         Ok(files)
+    }
+
+    /// A file as it stood there, by its path in the repository.
+    fn read(&self, path: String) -> Result<SourceFile, String> {
+        let bytes = ask(&self.top, &["cat-file", "blob", &format!("{}:{path}", self.commit)])?.into_bytes();
+        Ok(SourceFile { path, bytes })
     }
 
     /// The commit's name, short.

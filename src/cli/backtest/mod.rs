@@ -156,7 +156,7 @@ fn policies(folder: &Path) -> Result<Policies, Failure> {
 /// The policies that these are compared with, and what they are called.
 fn other(args: &BacktestArgs) -> Result<Option<(String, Policies)>, Failure> {
     let Some(name) = &args.compare else { return Ok(None) };
-    let revision = Revision::find(&args.rules.join("_"), name).map_err(Failure::usage)?;
+    let revision = Revision::find(&args.rules, name).map_err(Failure::usage)?;
     let policies = revision.policies_of(&args.rules).map_err(Failure::usage)?;
     let shown = if revision.short() == name { name.clone() } else { format!("{name} ({})", revision.short()) };
     Ok(Some((shown, Arc::unwrap_or_clone(policies))))

@@ -10,13 +10,14 @@ use crate::decide::effect::{Context, Effect, Heard, Input, Step};
 use crate::decide::incident::{Incident, Phase};
 use crate::decide::limits::Limits;
 use crate::decide::memory::Memory;
+use crate::decide::transition::Event;
 use crate::decide::{self};
 use crate::engine::Hands;
+use crate::journal::record::{Record, Stamped};
 use crate::model::{Alert, Fingerprint, IncidentId, Notification, TargetRef, Time};
 use crate::policy::types::Policies;
 
 use super::past::Past;
-use crate::cli::decisions::basis_of;
 
 /// Steps before something is wrong with us: an alert takes some ten for each lane.
 const MOST_STEPS: usize = 2_000;
@@ -107,6 +108,14 @@ pub(super) async fn explain(
     }
     let now = hands.clock.now();
     Ok(Explained { now, heard, incidents, known, memory: None, otherwise, diffs: BTreeMap::new(), past: None })
+}
+
+/// What a verdict is made from, where this record is one and the book stands as before it.
+fn basis_of(book: &Book, stamped: &Stamped) -> Option<(IncidentId, Basis)> {
+    let Record::Incident { id, event: Event::Decided { decision } } = &stamped.record else { return None };
+    let incident = book.incidents.get(id)?.clone();
+    let basis = Basis { book: book.clone(), incident, observation: decision.observation.clone(), now: stamped.at };
+    Some((id.clone(), basis))
 }
 
 /// The policies as they are once an alert has been firing for as long as they wait.

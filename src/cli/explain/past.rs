@@ -16,7 +16,7 @@ use crate::decide::counterfactual;
 use crate::decide::decision::Decision;
 use crate::decide::effect::Context;
 use crate::decide::limits::Limits;
-use crate::model::{IncidentId, Mode, Time};
+use crate::model::{IncidentId, Time};
 use crate::policy::types::Policies;
 use crate::policy::{self, diagnostic};
 use crate::rules_dir;
@@ -54,44 +54,35 @@ pub(super) struct Derived {
 /// The journal or the policies of then cannot be had, or something else comes out.
 pub(super) async fn explain(args: &ExplainArgs, id: &IncidentId, journal: &Path) -> Result<(Explained, Policies), Failure> {
     let look = decisions::open(journal)?;
-    let mut all = Vec::new();
-    decisions::each(
-        &look,
-        |of| of == id,
-        |recorded| {
-            all.push(recorded);
-            Ok(())
-        },
-    )
-    .await?;
     let (limits, cluster) = settings(args)?;
     let mut versions = Versions { args, known: BTreeMap::new() };
-    let mut derived = Vec::new();
-    for one in &all {
-        let policies = versions.of(&one.decision)?;
-        if cluster.is_none() && one.decision.mode != Mode::Shadow {
-            let failure = Failure::usage("the service knew the name of its cluster, and a journal does not hold it");
-            return Err(failure.help("name it with `--cluster-name`, or the service's settings with `--config`"));
-        }
-        let ctx = Context { policies, limits: &limits, cluster: cluster.as_deref() };
-        derived.push(compare(one, &one.basis.decide(&ctx), args)?);
-    }
-    let Some(last) = all.last() else {
+    let (mut derived, mut last) = (Vec::new(), None);
+    let derive = |recorded: Recorded<'_>| {
+        let policies = versions.of(recorded.decision)?;
+        let again = recorded.decide(&Context { policies, limits: &limits, cluster: cluster.as_deref() });
+        let again =
+            again.map_err(|failure| failure.help("name it with `--cluster-name`, or the service's settings with `--config`"))?;
+        derived.push(compare(&recorded, &again, args)?);
+        last = Some((recorded.decision.clone(), recorded.basis()));
+        Ok(())
+    };
+    decisions::each(&look, |of| of == id, derive).await?;
+    let Some((decision, basis)) = last else {
         let failure = Failure::new(Exit::NotFound, format!("the journal holds no decision about incident {id}"));
         return Err(failure.help("`backout journal export` shows what it holds; rows beyond the retention are gone"));
     };
-    let policies = versions.of(&last.decision)?.clone();
+    let policies = versions.of(&decision)?.clone();
     let ctx = Context { policies: &policies, limits: &limits, cluster: cluster.as_deref() };
-    let found = counterfactual::nearest(&ctx, &last.basis);
-    let mut incident = last.basis.incident.clone();
-    incident.decision = Some(std::sync::Arc::new(last.decision.clone()));
-    incident.plan = last.decision.plan.clone().map(std::sync::Arc::new);
+    let found = counterfactual::nearest(&ctx, &basis);
+    let mut incident = basis.incident;
+    incident.plan = decision.plan.clone().map(std::sync::Arc::new);
     let mut diffs = BTreeMap::new();
-    if let Some(plan) = &last.decision.plan {
+    if let Some(plan) = &decision.plan {
         diffs.insert(id.clone(), template::of_journal(&look, plan).await);
     }
+    incident.decision = Some(std::sync::Arc::new(decision));
     let explained = Explained {
-        now: last.basis.now,
+        now: basis.now,
         heard: Vec::new(),
         incidents: vec![incident],
         known: BTreeMap::new(),
@@ -104,22 +95,22 @@ pub(super) async fn explain(args: &ExplainArgs, id: &IncidentId, journal: &Path)
 }
 
 /// Whether the same came out.
-fn compare(recorded: &Recorded, derived: &Decision, args: &ExplainArgs) -> Result<Derived, Failure> {
+fn compare(recorded: &Recorded<'_>, derived: &Decision, args: &ExplainArgs) -> Result<Derived, Failure> {
     let text = |decision: &Decision| serde_json::to_string(decision).map_err(|error| Failure::internal(error.to_string()));
-    let (was, is) = (text(&recorded.decision)?, text(derived)?);
+    let (was, is) = (text(recorded.decision)?, text(derived)?);
     if was == is {
         let written = format!("\"decision\":{is}");
         let bytes = recorded.raw.windows(written.len()).any(|window| window == written.as_bytes());
-        return Ok(Derived { row: recorded.row, at: recorded.basis.now, program: recorded.program.clone(), bytes });
+        return Ok(Derived { row: recorded.row, at: recorded.at, program: recorded.program.to_owned(), bytes });
     }
     let pretty = |decision: &Decision| serde_json::to_string_pretty(decision).unwrap_or_default();
-    let (was, is) = (pretty(&recorded.decision), pretty(derived));
+    let (was, is) = (pretty(recorded.decision), pretty(derived));
     let diff = TextDiff::from_lines(&was, &is).unified_diff().context_radius(2).header("recorded", "derived again").to_string();
     let shown: Vec<&str> = diff.lines().take(MOST_LINES).collect();
     let message = format!(
         "the decision in row {}, made at {} by backout {}, is not what backout {} derives from the same inputs:\n{}",
         recorded.row,
-        recorded.basis.now,
+        recorded.at,
         recorded.program,
         env!("CARGO_PKG_VERSION"),
         shown.join("\n")
@@ -169,7 +160,7 @@ impl Versions<'_> {
         };
         let Some(commit) = &decision.commit else { return Err(missing(String::new())) };
         let at = |why: String| missing(format!("; at commit {}: {why}", commit.get(..12).unwrap_or(commit)));
-        let files = Revision::find(&root.join("_"), commit).and_then(|revision| revision.folder(root)).map_err(at)?;
+        let files = Revision::find(root, commit).and_then(|revision| revision.folder(root)).map_err(at)?;
         let loaded = policy::load(&files, true).map_err(|wrong| at(diagnostic::to_text(&wrong)))?;
         if loaded.policies.hash != decision.policies {
             return Err(at("the files there are others: the folder had changes that were not committed".to_owned()));

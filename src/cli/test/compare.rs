@@ -31,7 +31,8 @@ pub(super) fn all(suites: &[Suite], name: &str, filter: impl Fn(&Test) -> bool) 
     let mut compared = Compared { revision: name.to_owned(), worlds: 0, differences: Vec::new(), not: Vec::new(), journal: None };
     for suite in suites {
         let Went::Ran(loaded, reports) = &suite.went else { continue };
-        let revision = Revision::find(Path::new(&suite.path), name).map_err(Failure::usage)?;
+        let folder = Path::new(&suite.path).parent().unwrap_or(Path::new("."));
+        let revision = Revision::find(folder, name).map_err(Failure::usage)?;
         if compared.revision == name && revision.short() != name {
             compared.revision = format!("{name} ({})", revision.short());
         }

@@ -13,7 +13,7 @@ use crate::cli::output::{Style, Text};
 use crate::decide::decision::Decision;
 use crate::decide::effect::Context;
 use crate::decide::limits::Limits;
-use crate::model::{IncidentId, Mode, Time};
+use crate::model::{IncidentId, Time};
 use crate::policy::types::Policies;
 use crate::rules_dir;
 use crate::worlds::{self, Revision};
@@ -43,40 +43,31 @@ pub(super) async fn compare(args: &TestArgs, data: &Path) -> Result<Decisions, F
     let now = rules_dir::load(&args.rules, true).map_err(|error| {
         Failure::usage(error.to_string()).help("name the folder of policies with `--rules`; `backout check` says more")
     })?;
-    let found = Revision::find(&args.rules.join("_"), revision).map_err(Failure::usage)?;
+    let found = Revision::find(&args.rules, revision).map_err(Failure::usage)?;
     let before = found.policies_of(&args.rules).map_err(Failure::usage)?;
     let limits = Limits::default();
     let mut made = Decisions { journal: data.display().to_string(), decided: 0, differences: Vec::new() };
     let mut last: BTreeMap<IncidentId, (String, String)> = BTreeMap::new();
-    let look = decisions::open(data)?;
-    decisions::each(
-        &look,
-        |_| true,
-        |recorded| {
-            if args.cluster_name.is_none() && recorded.decision.mode != Mode::Shadow {
-                let failure = Failure::usage("the service knew the name of its cluster, and a journal does not hold it");
-                return Err(failure.help("name it with `--cluster-name`"));
-            }
-            made.decided += 1;
-            let by = |policies: &Policies| words(&decide(&recorded, policies, &limits, args.cluster_name.as_deref()));
-            let (before, now) = (by(&before), by(&now.policies));
-            let incident = &recorded.basis.incident;
-            // A decision is made again and again while an incident lasts: what is the same as before is not said again.
-            let known = last.insert(incident.id.clone(), (before.clone(), now.clone()));
-            if before != now && known.as_ref() != Some(&(before.clone(), now.clone())) {
-                let target = incident.target.as_ref().map(|target| format!(" on {}/{}", target.at.namespace, target.at.name));
-                let about = format!("{}{}", incident.policy, target.unwrap_or_default());
-                made.differences.push(Different { incident: incident.id.clone(), about, at: recorded.basis.now, before, now });
-            }
-            Ok(())
-        },
-    )
-    .await?;
+    let decide = |recorded: Recorded<'_>| {
+        let by = |policies: &Policies| {
+            let made = recorded.decide(&Context { policies, limits: &limits, cluster: args.cluster_name.as_deref() });
+            made.map(|decision| words(&decision)).map_err(|failure| failure.help("name it with `--cluster-name`"))
+        };
+        let both = (by(&before)?, by(&now.policies)?);
+        made.decided += 1;
+        let incident = recorded.incident;
+        // A decision is made again and again while an incident lasts: what is the same as before is not said again.
+        let known = last.insert(incident.id.clone(), both.clone());
+        if both.0 != both.1 && known.as_ref() != Some(&both) {
+            let target = incident.target.as_ref().map(|target| format!(" on {}/{}", target.at.namespace, target.at.name));
+            let about = format!("{}{}", incident.policy, target.unwrap_or_default());
+            let (before, now) = both;
+            made.differences.push(Different { incident: incident.id.clone(), about, at: recorded.at, before, now });
+        }
+        Ok(())
+    };
+    decisions::each(&decisions::open(data)?, |_| true, decide).await?;
     Ok(made)
-}
-
-fn decide(recorded: &Recorded, policies: &Policies, limits: &Limits, cluster: Option<&str>) -> Decision {
-    recorded.basis.decide(&Context { policies, limits, cluster })
 }
 
 /// What it says; where it rests on facts that nobody asked for then, that nobody can tell.
