@@ -355,3 +355,57 @@ fn page(path: &Path) {
     assert_eq!(page.matches("class=\"track\"").count(), 14, "a timeline of every incident");
     assert!(page.contains("class=\"action\""), "the rollback has its mark");
 }
+
+/// The namespace of the rollback in `tests/journals/`.
+const THEN: &str = "t-15abf96f38";
+
+/// Looks back at the journal of a rollback on a real control plane, with rules of this condition and fact.
+fn of_journal(when: &str, fact: &str, args: &[&str]) -> Output {
+    let dir = tempfile::tempdir().expect("a folder");
+    let rules = dir.path().join("rules");
+    fs::create_dir(&rules).expect("a folder");
+    let text = POLICIES.replace("shop", THEN).replace("facts.errors > THRESHOLD", when).replace("errors: {promql", fact);
+    let text = text
+        .replace("    for: 30s\n", "    brakes: {fit_target: {healthy: 1s}, quiet_start: {disabled: 'the story is short'}}\n");
+    fs::write(rules.join("shop.yaml"), text.replace("countdown: 6m", "countdown: 1s")).expect("written");
+    let journal = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals/v2-verified.db");
+    let copy = dir.path().join("journal.db");
+    fs::copy(journal, &copy).expect("copied");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_backout"));
+    command.current_dir(dir.path()).args(["backtest", "--rules", "rules", "--since", "365d", "--journal"]).arg(&copy).args(args);
+    command.output().expect("the binary runs")
+}
+
+/// The incident that the first policy has in that ledger.
+fn only(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let ledger: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let of = |entry: &&Value| entry["policy"] == THEN;
+    ledger["incidents"].as_array().expect("a list").iter().find(of).unwrap_or_else(|| panic!("{ledger:#}")).clone()
+}
+
+#[test]
+fn a_journal_is_lived_through_again() {
+    let json = ["--format", "json"];
+    let known = "errors: {promql";
+    // What the service did then, it would do again, within a second or two of the same time.
+    let again = only(&of_journal("facts.errors > 0.1", known, &json));
+    assert_eq!((again["verdict"].as_str(), again["rule"].as_str()), (Some("rolled_back"), Some("many-errors")), "{again:#}");
+    assert_eq!((again["from"].as_str(), again["to"].as_str()), (Some("shop:2-faulty"), Some("shop:1")), "{again:#}");
+    assert!(again["at"].as_str().is_some_and(|at| at.starts_with("2026-11-26T07:15:3")), "{again:#}");
+    assert_eq!(again["went_back"], false, "it was the service itself that went back: {again:#}");
+    // The fact was 0.33 then.
+    let stricter = only(&of_journal("facts.errors > 0.5", known, &json));
+    assert_eq!((stricter["verdict"].as_str(), stricter["rule"].as_str()), (Some("paged"), Some("rest")), "{stricter:#}");
+    // Nobody asked for it then: it is waited for until the alert is over, and nothing is done.
+    let unasked = only(&of_journal("facts.latency > 0.5", "latency: {promql", &json));
+    assert!(unasked["verdict"] == "paged" && unasked["rule"].is_null(), "{unasked:#}");
+    let never = of_journal("facts.errors > 0.1", known, &["--from", "2020-01-01T00:00:00Z", "--to", "2020-01-02T00:00:00Z"]);
+    assert_eq!(never.status.code(), Some(2), "`--since` and `--from` are two ways to say it");
+    let table = of_journal("facts.errors > 0.1", known, &["--to", "2026-11-26T07:15:26Z"]);
+    let text = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.status.success() && text.contains("no policy was about any alert of that time"), "{text}");
+    let early = of_journal("facts.errors > 0.1", known, &["--to", "2026-11-25T00:00:00Z"]);
+    assert_eq!(early.status.code(), Some(5), "{}", String::from_utf8_lossy(&early.stderr));
+    assert!(String::from_utf8_lossy(&early.stderr).contains("between 2026-11-26T07:15:25"), "it says what it covers");
+}

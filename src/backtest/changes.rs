@@ -88,7 +88,13 @@ impl Recorded {
             let back = !seen.insert(next);
             let created = set.and_then(|set| set.created).filter(|created| !back && at.since(*created) <= 3 * frame.step);
             let images = set.and_then(Set::images);
-            changes.push(Change { at: created.filter(|c| *c <= at).unwrap_or(at), release: next.to_owned(), images, back });
+            changes.push(Change {
+                at: created.filter(|c| *c <= at).unwrap_or(at),
+                release: next.to_owned(),
+                images,
+                back,
+                ours: false,
+            });
         }
         changes
     }
@@ -127,7 +133,7 @@ impl Recorded {
         let mut before: Vec<Change> = Vec::new();
         for (name, set) in &self.sets {
             let Some(at) = set.created.filter(|at| *at < frame.begin) else { continue };
-            before.push(Change { at, release: name.clone(), images: set.images(), back: false });
+            before.push(Change { at, release: name.clone(), images: set.images(), back: false, ours: false });
         }
         before.sort_by_key(|change| change.at);
         let runs = first.at <= frame.begin + 2 * frame.step;

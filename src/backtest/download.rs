@@ -182,7 +182,7 @@ impl Read {
         missing.dedup();
         let recorded = self.recorded(&owners);
         let workloads = recorded.into_iter().filter_map(|(at, known)| Some((at, known.workload(self.frame)?))).collect();
-        History { from, to, begin, step, alerts: self.alerts(&gaps), workloads, gaps, owners, missing }
+        History { from, to, begin, step: Some(step), alerts: self.alerts(&gaps), workloads, gaps, owners, missing }
     }
 
     /// When no scrape was recorded.

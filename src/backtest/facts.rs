@@ -9,7 +9,7 @@ use super::history::History;
 use super::series::{Series, millis};
 use super::story::Refusal;
 use crate::model::{TargetRef, Time, Unknown, UnknownKind};
-use crate::simulate::Recorded;
+use crate::simulate::{Recorded, Wanted};
 
 /// So much time is asked for at once.
 const WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -39,10 +39,10 @@ impl fmt::Debug for Facts {
 }
 
 impl Facts {
-    /// Facts of this history, as `ask` answers.
-    pub fn new(history: &History, ask: Ask) -> Self {
+    /// Facts of this history, whose samples are `step` apart, as `ask` answers.
+    pub fn new(history: &History, step: Duration, ask: Ask) -> Self {
         let (hours, broken) = (Mutex::default(), Mutex::default());
-        Self { ask, step: history.step, owners: history.owners.clone(), hours, broken }
+        Self { ask, step, owners: history.owners.clone(), hours, broken }
     }
 
     /// Why something was not answered, if anything: what came of it says nothing then.
@@ -71,8 +71,8 @@ impl Facts {
 }
 
 impl Recorded for Facts {
-    fn value(&self, promql: &str, at: Time) -> Result<f64, Unknown> {
-        let hour = self.hour(promql, at).map_err(|why| Unknown::new(UnknownKind::Unusable, why))?;
+    fn value(&self, wanted: &Wanted<'_>, at: Time) -> Result<f64, Unknown> {
+        let hour = self.hour(wanted.promql, at).map_err(|why| Unknown::new(UnknownKind::Unusable, why))?;
         let mut values = hour.iter().filter_map(|series| series.at(at.millis(), self.step));
         match (values.next(), values.next()) {
             (Some(value), None) => Ok(value),

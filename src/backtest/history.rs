@@ -1,4 +1,4 @@
-//! What a Prometheus remembers of a time: alerts that fired, releases that came and went, and when nothing was recorded.
+//! What is remembered of a time: alerts that fired, releases that came and went, and when nothing was recorded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,8 +14,8 @@ pub struct History {
     pub to: Time,
     /// It begins so much earlier that the engine has watched for a while by then.
     pub begin: Time,
-    /// How far samples are apart.
-    pub step: Duration,
+    /// How far samples are apart; nothing, where each change was written down when it happened.
+    pub step: Option<Duration>,
     /// Alerts, by the time that they fired.
     pub alerts: Vec<Alert>,
     /// Deployments, with what came and went.
@@ -65,6 +65,8 @@ pub struct Change {
     pub images: Option<String>,
     /// It had been there before.
     pub back: bool,
+    /// The service itself put it there.
+    pub ours: bool,
 }
 
 impl Change {

@@ -14,6 +14,8 @@ use crate::worlds;
 
 /// Who wrote what the history holds: it does not say.
 const SOMEBODY: &str = "unknown";
+/// What the service itself put there is put there so much later: a policy that decides as the one of then comes first.
+const OURS_LATER: Duration = Duration::from_secs(30);
 /// Virtual time that goes by before decisions are written down and let go.
 const CHUNK: Duration = Duration::from_secs(60 * 60);
 /// How long the engine goes on after the history ends: what is under way comes to its decision.
@@ -116,7 +118,7 @@ fn releases(at: &TargetRef, known: &Workload, begin: Time, driver: &mut Driver) 
             let annotations = marks.into_iter().collect();
             Event::Deploy { at: at.clone(), image: images, by: SOMEBODY.to_owned(), annotations, config_map: None }
         };
-        schedule(change.at, event);
+        schedule(if change.ours { change.at + OURS_LATER } else { change.at }, event);
         if change.at < begin {
             // Nobody says how it came up; that it ran is what is known.
             schedule(change.at + Duration::from_secs(10), ready(at, &change.release, i32::MAX));

@@ -1,4 +1,4 @@
-//! L4: what the policies would have done in the past. Histories are read from a Prometheus, lived through by the service's own
+//! L4: what the policies would have done in the past. Histories are read from a Prometheus or from a journal, lived through by the service's own
 //! engine in virtual time, and written down incident by incident. Decides nothing itself, prints nothing.
 
 mod blind;
@@ -7,10 +7,12 @@ mod compare;
 mod download;
 mod facts;
 mod history;
+mod journal;
 mod kept;
 mod ledger;
 mod life;
 mod page;
+mod said;
 mod series;
 mod story;
 mod writer;
@@ -20,9 +22,11 @@ pub use compare::{Difference, compare};
 pub use download::{Broken, Span, Tick, download};
 pub use facts::{Ask, Facts};
 pub use history::{Alert, Change, Hidden, History, Workload};
+pub use journal::{Journal, Unusable};
 pub use kept::Kept;
 pub use ledger::{Brake, Entry, Ledger, Moment, Totals, Verdict};
 pub use life::{Settings, live};
-pub use page::{clock, page, then};
+pub use page::{clock, page, sampled, then};
+pub use said::Said;
 pub use series::{Run, Series};
 pub use story::{Refusal, Source};

@@ -36,7 +36,7 @@ pub fn page(
         source,
         from: clock(history.from),
         to: clock(history.to),
-        step: duration::format(history.step),
+        step: sampled(history),
         incidents: totals.incidents,
         counts: Verdict::ALL.iter().map(count).filter(|count| count.count > 0).collect(),
         brakes: totals.brakes.iter().map(|(name, count)| (name.as_str(), *count)).collect(),
@@ -218,6 +218,14 @@ fn tone(verdict: Verdict) -> &'static str {
         Verdict::Unknown => "bad",
         Verdict::Held => "look",
         Verdict::Paged | Verdict::FixForward | Verdict::Nothing => "dim",
+    }
+}
+
+/// How close the history looks.
+pub fn sampled(history: &History) -> String {
+    match history.step {
+        Some(step) => format!("one sample each {}", duration::format(step)),
+        None => "as each change was written down".to_owned(),
     }
 }
 

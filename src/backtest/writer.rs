@@ -110,7 +110,7 @@ impl<'a> Writer<'a> {
             over_at: self.over_at(incident, after),
             next_change_at: next.map(|change| change.at),
             next_change: next.map(|change| change.label().to_owned()),
-            went_back: next.is_some_and(|change| change.back),
+            went_back: next.is_some_and(|change| change.back && !change.ours),
             timeline: self.timeline(incident, draft, write, target),
         }
     }
@@ -143,7 +143,8 @@ impl<'a> Writer<'a> {
         let until = last.max(incident.opened_at) + AFTER;
         for change in changes.iter().skip(before).filter(|change| change.at <= until).take(ALERTS) {
             let back = if change.back { " again" } else { "" };
-            add(change.at, "release", format!("{} is put there{back}", change.label()));
+            let ours = if change.ours { " by the service itself" } else { "" };
+            add(change.at, "release", format!("{} is put there{back}{ours}", change.label()));
         }
         for (at, decision) in &draft.decisions {
             add(*at, "decision", decision.summary.clone());

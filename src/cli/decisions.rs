@@ -100,7 +100,10 @@ pub(super) async fn each(
 }
 
 /// Where to begin: at the first row, or at the snapshot that holds what was before the first one that is left.
-fn begin(look: &JournalLook) -> Result<(u64, Book), Failure> {
+///
+/// # Errors
+/// The rows before it are gone, and nothing holds what was in them.
+pub(super) fn begin(look: &JournalLook) -> Result<(u64, Book), Failure> {
     let first = look.bounds().map_err(|error| unreadable(&error))?.map_or(1, |(first, _)| first);
     if first <= 1 {
         return Ok((0, Book::default()));

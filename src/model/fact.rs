@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Time;
 
@@ -115,6 +116,25 @@ pub struct HttpFact {
     pub url: String,
     /// Where in the document, as a JSON pointer; empty: the document itself.
     pub pointer: String,
+}
+
+impl HttpFact {
+    /// The text, number or truth that its pointer names in a document, as text.
+    ///
+    /// # Errors
+    /// The document is no JSON, or has nothing there that is one value.
+    pub fn read(&self, document: &[u8]) -> Result<String, Unknown> {
+        let document: Value =
+            serde_json::from_slice(document).map_err(|_| Unknown::new(UnknownKind::Unusable, "the answer is no JSON"))?;
+        let pointer = &self.pointer;
+        let empty = || Unknown::new(UnknownKind::Empty, format!("the document has nothing at `{pointer}`"));
+        match document.pointer(pointer).ok_or_else(empty)? {
+            Value::String(text) => Ok(text.clone()),
+            value @ (Value::Number(_) | Value::Bool(_)) => Ok(value.to_string()),
+            Value::Null => Err(Unknown::new(UnknownKind::Empty, format!("`{pointer}` is null"))),
+            _ => Err(Unknown::new(UnknownKind::Unusable, format!("`{pointer}` is a list or map; expected one value"))),
+        }
+    }
 }
 
 /// A value as it was observed: from where, and when.

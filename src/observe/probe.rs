@@ -62,7 +62,7 @@ impl HttpProbeClient {
         if !answer.is_success() {
             return Err(Unknown::new(UnknownKind::Unusable, format!("answered {}, expected 2xx", answer.status)));
         }
-        scalar(&answer.body, &what.pointer)
+        what.read(&answer.body)
     }
 }
 
@@ -81,19 +81,6 @@ impl HttpProbe for HttpProbeClient {
             let host = outgoing::address(&what.url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
             Fact { value: found, at: self.clock.now(), source: format!("http {host}") }
         })
-    }
-}
-
-/// The scalar that the pointer names, as text.
-fn scalar(body: &[u8], pointer: &str) -> Result<String, Unknown> {
-    let document: serde_json::Value =
-        serde_json::from_slice(body).map_err(|_| Unknown::new(UnknownKind::Unusable, "the answer is no JSON"))?;
-    let empty = || Unknown::new(UnknownKind::Empty, format!("the document has nothing at `{pointer}`"));
-    match document.pointer(pointer).ok_or_else(empty)? {
-        serde_json::Value::String(text) => Ok(text.clone()),
-        value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Ok(value.to_string()),
-        serde_json::Value::Null => Err(Unknown::new(UnknownKind::Empty, format!("`{pointer}` is null"))),
-        _ => Err(Unknown::new(UnknownKind::Unusable, format!("`{pointer}` is a list or map; expected one value"))),
     }
 }
 

@@ -64,10 +64,10 @@ impl World {
     /// Asks Prometheus for a fact of a target: by its name in a world that says what facts are, else by its query.
     pub fn answer(&mut self, name: &str, query: &Query, target: Option<&TargetId>, now: Time) -> Answer {
         self.advance(now);
-        let on = facts::on(&self.cluster.deployments, target.map(|target| &target.at));
-        if let Some(answer) = self.recorded_answer(query, on, now) {
+        if let Some(answer) = self.recorded_answer(name, query, target, now) {
             return answer;
         }
+        let on = facts::on(&self.cluster.deployments, target.map(|target| &target.at));
         if let Some(answer) = self.prometheus.answer(name, query, on, now) {
             return answer;
         }
@@ -86,10 +86,13 @@ impl World {
         self.prometheus.query_at(promql, at, now)
     }
 
-    /// Asks for a value in a JSON document: this world has none.
+    /// Asks for a value in a JSON document.
     pub fn fetch(&mut self, what: &HttpFact, now: Time) -> Fact<String> {
         self.advance(now);
-        Fact::unknown(Unknown::new(UnknownKind::Unreachable, format!("no connection to {}", what.url)), now, "http")
+        let there = self.documents.get(&what.url).and_then(|all| all.iter().rev().find(|(from, _)| *from <= now));
+        let nobody = || Unknown::new(UnknownKind::Unreachable, format!("no connection to {}", what.url));
+        let value = there.ok_or_else(nobody).and_then(|(_, document)| what.read(document.as_bytes()));
+        Fact { value, at: now, source: "http".to_owned() }
     }
 
     /// When the condition of an alert began.

@@ -31,7 +31,7 @@ pub use facts::{FactSeries, Sample, Samples};
 pub use firing::{Firing, Window};
 pub use hands::{Hands, Mouths};
 pub use prometheus::{INTERVAL, Rule, Series};
-pub use recorded::Recorded;
+pub use recorded::{Recorded, Wanted};
 pub use script::Script;
 pub use store::MemoryStore;
 pub use time::SpeedClock;

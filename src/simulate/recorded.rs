@@ -6,14 +6,28 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::deployment::{Deployment, is_us};
+use super::facts;
 use super::prometheus::{number, silent};
 use super::time::second;
 use super::world::World;
 use crate::decide::observation::Answer;
-use crate::model::{Fact, Query, TargetRef, Time, Unknown, UnknownKind};
+use crate::model::{Fact, Query, TargetId, TargetRef, Time, Unknown, UnknownKind};
 
 /// The annotation of a template by which a history tells its releases apart.
 pub(super) const RELEASE: &str = "backout.dev/recorded-release";
+
+/// Which number is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The fact's name.
+    pub fact: &'a str,
+    /// Whether it is the traffic that the fact needs, instead of its value.
+    pub floor: bool,
+    /// The query, with everything filled in.
+    pub promql: &'a str,
+    /// What it is about.
+    pub target: Option<&'a TargetRef>,
+}
 
 /// What is recorded.
 pub trait Recorded: fmt::Debug + Send + Sync {
@@ -21,7 +35,7 @@ pub trait Recorded: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// It gave no number, or it is not recorded.
-    fn value(&self, promql: &str, at: Time) -> Result<f64, Unknown>;
+    fn value(&self, wanted: &Wanted<'_>, at: Time) -> Result<f64, Unknown>;
 
     /// The Deployment that a pod of that name belonged to.
     fn owner(&self, namespace: &str, pod: &str) -> Option<TargetRef>;
@@ -94,22 +108,24 @@ impl World {
     }
 
     /// What the records answer to a fact's query; nothing in a world without records.
-    pub(super) fn recorded_answer(&self, query: &Query, on: Option<&Deployment>, now: Time) -> Option<Answer> {
+    pub(super) fn recorded_answer(&self, fact: &str, query: &Query, target: Option<&TargetId>, now: Time) -> Option<Answer> {
         let recorded = self.cluster.past.recorded.as_ref()?;
         let at = query.at.unwrap_or(now);
+        let target = target.map(|target| &target.at);
+        let on = facts::on(&self.cluster.deployments, target);
         let ours = query.at.is_none() && on.is_some_and(Deployment::is_ours);
-        let ask = |promql: &str| {
+        let ask = |promql: &str, floor: bool| {
             let value = if self.prometheus.down_since.is_some() {
                 Err(silent())
             } else if ours {
                 Err(Unknown::new(UnknownKind::Empty, "what would have come after our write is not in the history"))
             } else {
-                recorded.value(promql, at).and_then(number)
+                recorded.value(&Wanted { fact, floor, promql, target }, at).and_then(number)
             };
-            Fact { value, at, source: "prometheus, as recorded".to_owned() }
+            Fact { value, at, source: "as recorded".to_owned() }
         };
-        let floor = query.floor.as_ref().map(|(promql, least)| (ask(promql), least.as_str()));
-        Some(Answer::of(ask(&query.promql), floor))
+        let floor = query.floor.as_ref().map(|(promql, least)| (ask(promql, true), least.as_str()));
+        Some(Answer::of(ask(&query.promql, false), floor))
     }
 }
 

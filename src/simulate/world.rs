@@ -83,6 +83,8 @@ pub struct World {
     pub(super) urls: BTreeMap<String, (TargetRef, BTreeMap<String, u16>)>,
     /// Health URLs that always answer the same.
     pub(super) statuses: BTreeMap<String, u16>,
+    /// JSON documents by address, each from a time on.
+    pub(super) documents: BTreeMap<String, Vec<(Time, String)>>,
     pub(super) emitted: VecDeque<Emitted>,
 }
 
@@ -377,6 +379,11 @@ impl World {
     /// A health URL whose status follows the image that runs.
     pub fn add_url(&mut self, url: &str, of: TargetRef, by_image: BTreeMap<String, u16>) {
         self.urls.insert(url.to_owned(), (of, by_image));
+    }
+
+    /// That address has this JSON document from that time on; times come in order.
+    pub fn set_document(&mut self, url: &str, from: Time, text: &str) {
+        self.documents.entry(url.to_owned()).or_default().push((from, text.to_owned()));
     }
 
     /// A health URL that always answers the same.

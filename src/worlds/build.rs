@@ -44,6 +44,7 @@ pub fn driver(test: &Test, policies: &Arc<Policies>, around: &Surroundings) -> D
         world.add_channel(channel);
     }
     world.set_facts(series(&test.facts, zero), series(&test.floors, zero));
+    documents(test, zero, &mut world);
     health(test, &mut world);
     let sets = BTreeMap::from([("main".to_owned(), Arc::clone(policies))]);
     let restarts = test.down.iter().any(|down| down.what == Part::Backout);
@@ -96,6 +97,12 @@ fn series(facts: &BTreeMap<String, Series>, zero: Time) -> BTreeMap<String, Fact
         }
     };
     facts.iter().map(|(name, written)| (name.clone(), series(written))).collect()
+}
+
+fn documents(test: &Test, zero: Time, world: &mut World) {
+    for (url, from) in &test.documents {
+        from.iter().for_each(|(at, text)| world.set_document(url, at.from(zero), text));
+    }
 }
 
 fn health(test: &Test, world: &mut World) {

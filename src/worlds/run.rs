@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::build::{Surroundings, driver, zero};
 use super::coverage::Coverage;
 use super::files::Loaded;
 use super::got::Got;
 use super::judge::{self, Miss};
 use crate::model::Time;
-use crate::policy::test_file::types::{Expectation, Instant, Spot, Test};
+use crate::policy::test_file::types::{self, Expectation, Spot, Test};
 use crate::policy::types::Policies;
 use crate::simulate::Driver;
 
@@ -26,6 +28,8 @@ pub struct Report {
     pub defects: Vec<String>,
     /// The world's timeline, where something was not as expected.
     pub timeline: Vec<Line>,
+    /// How long it took to live through it, in our time.
+    pub took: Duration,
 }
 
 impl Report {
@@ -39,7 +43,7 @@ impl Report {
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// When it was looked at.
-    pub at: Instant,
+    pub at: types::Instant,
     /// Where it stands.
     pub spot: Spot,
     /// What of it is not so.
@@ -68,13 +72,15 @@ pub fn run_all(loaded: &Loaded, filter: impl Fn(&Test) -> bool, coverage: &mut C
 
 /// Runs one test. Where it fails it is run once more, with its timeline written down.
 pub fn run(test: &Test, policies: &Arc<Policies>, around: &Surroundings, coverage: &mut Coverage) -> Report {
+    let begin = Instant::now();
     let mut lived = driver(test, policies, around);
     lived.transcript.mute();
     lived.world.forget_messages();
     lived.keep.decisions = true;
     let failures = live(&mut lived, test, policies, coverage);
     let defects = lived.violations().to_vec();
-    let mut report = Report { name: test.name.clone(), spot: test.spot.clone(), failures, defects, timeline: Vec::new() };
+    let (name, spot, took) = (test.name.clone(), test.spot.clone(), begin.elapsed());
+    let mut report = Report { name, spot, failures, defects, timeline: Vec::new(), took };
     if !report.passed() {
         report.timeline = timeline(test, policies, around, &report);
     }

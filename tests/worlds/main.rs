@@ -82,6 +82,7 @@ fn test_files_go_as_it_was_read() {
         ("failing.txt", &["test", "failing_test.yaml"]),
         ("failing-diff.txt", &["test", "failing_test.yaml", "--run", "another", "--diff"]),
         ("rules.txt", &["test", "rules_test.yaml"]),
+        ("documents.txt", &["test", "documents_test.yaml"]),
         ("defaults.txt", &["test", "team"]),
     ] {
         golden(&folder.join(golden_file), &shown(&backout(&folder, args)), &mut wrong);
@@ -158,6 +159,8 @@ fn pipelines_get_junit() {
     let row = |tests: &str, failures: &str, errors: &str| (Some(tests.into()), Some(failures.into()), Some(errors.into()));
     assert_eq!(counts, [row("4", "2", "1"), row("3", "2", "0"), row("1", "0", "1")], "{report}");
     assert!(report.contains("got fix_forward"), "{report}");
+    let ran = report.lines().filter(|line| line.contains("<testcase ") && line.contains("failing_test.yaml"));
+    assert!(ran.clone().count() == 3 && ran.into_iter().all(|line| line.contains(" time=\"")), "how long each took: {report}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `backout backtest`: what would the policies have done in the past? A Prometheus is asked for its history, which the service's own
 //! engine lives through in virtual time. Nothing is written but the page and the kept answers, nobody is told.
 
+mod past;
 mod progress;
 mod show;
 
@@ -11,27 +12,27 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use self::past::Past;
 use self::progress::Progress;
 use super::exit::{Exit, Failure};
 use super::output::{self, Output};
-use crate::backtest::{self, Broken, Difference, Facts, History, Kept, Ledger, Settings, Source, Span};
-use crate::clock::SystemClock;
+use crate::backtest::{self, Difference, History, Ledger, Settings};
 use crate::model::{Labels, Time};
-use crate::outgoing::{Clients, EndpointSettings};
 use crate::policy::diagnostic::to_text;
 use crate::policy::duration;
-use crate::policy::types::{Policies, Setting};
-use crate::ports::Clock as _;
+use crate::policy::types::Policies;
 use crate::rules_dir::{self, RulesError};
-use crate::simulate::Recorded;
 use crate::worlds::Revision;
 
 /// Arguments of `backtest`.
 #[derive(Clone, Debug, Args)]
 pub struct BacktestArgs {
     /// The Prometheus that has the history
-    #[arg(long, env = "BACKOUT_PROMETHEUS", value_name = "URL")]
-    pub prometheus: String,
+    #[arg(long, env = "BACKOUT_PROMETHEUS", value_name = "URL", required_unless_present = "journal")]
+    pub prometheus: Option<String>,
+    /// The history is in this journal instead: the service's data folder, or a copy of its journal
+    #[arg(long, value_name = "DATA", conflicts_with_all = ["prometheus_token_file", "step", "cache", "group_wait", "group_interval"])]
+    pub journal: Option<PathBuf>,
     /// A file with a bearer token for it
     #[arg(long, value_name = "FILE")]
     pub prometheus_token_file: Option<PathBuf>,
@@ -97,33 +98,30 @@ struct Shown<'a> {
 /// Looks back.
 ///
 /// # Errors
-/// The policies, the times or Prometheus cannot be used.
+/// The policies, the times, Prometheus or the journal cannot be used.
 pub(super) async fn run(args: &BacktestArgs, output: Output) -> Result<Exit, Failure> {
     let (policies, other) = (policies(&args.rules)?, other(args)?);
-    let source = source(args)?;
-    let span = times(args, &policies)?;
     let progress = Progress::new();
-    let history = download(&source, span, &progress).await?;
+    let past = Past::read(args, &policies, &progress).await?;
     let sets: Vec<&Policies> = other.iter().map(|(_, policies)| policies).chain([&policies]).collect();
-    let history = history.about(|labels| sets.iter().any(|set| concerns(set, labels)));
-    let settings =
-        Settings { cluster: cluster(args, &history)?, group_wait: args.group_wait, group_interval: args.group_interval };
-    let name = source.name().to_owned();
-    let lived = live(Arc::new(history), Arc::new(source), policies, settings.clone(), &progress).await?;
-    let Lived { history, source, ledger } = lived;
+    let past = past.about(|labels| sets.iter().any(|set| concerns(set, labels)));
+    let cluster = cluster(args, &past.history)?;
+    let settings = Settings { cluster, group_wait: args.group_wait, group_interval: args.group_interval };
+    let ledger = past.live(policies, settings.clone(), &progress).await?;
     let compared = match other {
         None => None,
         Some((revision, policies)) => {
-            let before = live(Arc::clone(&history), source, policies, settings, &progress).await?.ledger;
+            let before = past.live(policies, settings, &progress).await?;
             Some((revision, backtest::compare(&before, &ledger)))
         }
     };
     progress.finish();
     let compared = compared.as_ref().map(|(revision, differences)| (revision.as_str(), differences.as_slice()));
     let assumed = show::assumed(args);
-    let shown = Shown { source: &name, history: &history, ledger: &ledger, assumed: &assumed, compared };
+    let history = &past.history;
+    let shown = Shown { source: &past.name, history, ledger: &ledger, assumed: &assumed, compared };
     if let Some(path) = &args.html {
-        let page = backtest::page(&history, &ledger, &name, &assumed, compared);
+        let page = backtest::page(history, &ledger, &past.name, &assumed, compared);
         let page = page.map_err(|error| Failure::internal(format!("cannot write the page: {error}")))?;
         std::fs::write(path, page).map_err(|error| Failure::usage(format!("cannot write `{}`: {error}", path.display())))?;
     }
@@ -162,52 +160,6 @@ fn other(args: &BacktestArgs) -> Result<Option<(String, Policies)>, Failure> {
     Ok(Some((shown, Arc::unwrap_or_clone(policies))))
 }
 
-fn source(args: &BacktestArgs) -> Result<Source, Failure> {
-    let usage = |error: crate::outgoing::EndpointError| Failure::usage(error.to_string());
-    let token_file = args.prometheus_token_file.clone();
-    let settings = EndpointSettings { token_file, ..EndpointSettings::plain(&args.prometheus) };
-    let endpoint = Clients::new().and_then(|clients| clients.endpoint(&settings)).map_err(usage)?;
-    let folder = args.cache.clone().or_else(usual_cache);
-    let kept = folder.map(|folder| Kept::open(&folder).map_err(Failure::usage)).transpose()?;
-    if args.step < Duration::from_secs(1) || args.step > Duration::from_secs(300) {
-        return Err(Failure::usage("`--step` must be from 1s to 5m").help("take the interval of your rule groups, or half of it"));
-    }
-    // A sample may come late, and a rule may still write for now.
-    Ok(Source::new(endpoint, kept, args.step, SystemClock.now() - Duration::from_secs(15 * 60)))
-}
-
-/// Below the user's cache folder.
-fn usual_cache() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
-    Some(base.join("backout").join("backtest"))
-}
-
-fn times(args: &BacktestArgs, policies: &Policies) -> Result<Span, Failure> {
-    let to = args.to.unwrap_or_else(|| SystemClock.now());
-    let from = args.from.unwrap_or_else(|| to - args.since);
-    if from >= to {
-        return Err(Failure::usage("nothing lies between `--from` and `--to`"));
-    }
-    let forever = Duration::from_secs(366 * 24 * 60 * 60);
-    let within = policies.policies.iter().map(|policy| match &policy.brakes.recent_change {
-        Setting::On(brake) => brake.within,
-        Setting::Disabled(_) => forever,
-    });
-    Ok(Span { from, to, lead: args.lead, doubt: within.max().unwrap_or_default() })
-}
-
-async fn download(source: &Source, span: Span, progress: &Progress) -> Result<History, Failure> {
-    let tick = |done, all| progress.downloaded(done, all);
-    backtest::download(source, span, &tick).await.map_err(|broken| match broken {
-        Broken::Unanswered(why) => {
-            let failure = Failure::new(Exit::Unreachable, why.to_string());
-            failure.help("run the same command again: what was downloaded is kept, and it goes on from there")
-        }
-        Broken::Nothing(why) => Failure::new(Exit::NotFound, why).help("see docs/backtest.md for the series that are asked for"),
-    })
-}
-
 fn concerns(policies: &Policies, labels: &Labels) -> bool {
     !policies.about_with(|name| labels.get(name).map(String::as_str)).is_empty()
 }
@@ -227,40 +179,6 @@ fn cluster(args: &BacktestArgs, history: &History) -> Result<String, Failure> {
             Err(Failure::usage(message).help("name one with `--cluster-name`: a service looks after one cluster"))
         }
     }
-}
-
-/// A history that was lived through.
-struct Lived {
-    history: Arc<History>,
-    source: Arc<Source>,
-    ledger: Ledger,
-}
-
-/// Lives through it on a thread of its own, which waits for facts while this one asks for them.
-async fn live(
-    history: Arc<History>,
-    source: Arc<Source>,
-    policies: Policies,
-    settings: Settings,
-    progress: &Progress,
-) -> Result<Lived, Failure> {
-    let policies = Arc::new(backtest::as_of_then(&policies));
-    let handle = tokio::runtime::Handle::current();
-    let asked = Arc::clone(&source);
-    let ask = move |promql: &str, from: Time, to: Time| handle.block_on(asked.range(promql, from, to));
-    let facts = Arc::new(Facts::new(&history, Box::new(ask)));
-    let recorded: Arc<dyn Recorded> = Arc::clone(&facts) as Arc<dyn Recorded>;
-    let (lived, clock) = (Arc::clone(&history), progress.clone());
-    let ledger = tokio::task::spawn_blocking(move || {
-        let tick = |at| clock.lived(lived.begin, lived.to, at);
-        backtest::live(&lived, &policies, &recorded, &settings, &tick)
-    });
-    let ledger = ledger.await.map_err(|error| Failure::internal(format!("defect: {error}")))?;
-    if let Some(why) = facts.broken() {
-        let failure = Failure::new(Exit::Unreachable, why);
-        return Err(failure.help("run the same command again: what was downloaded is kept, and it goes on from there"));
-    }
-    Ok(Lived { history, source, ledger })
 }
 
 fn span(text: &str) -> Result<Duration, String> {

@@ -6,20 +6,30 @@ use serde_json::{Value, json};
 
 use super::super::output::{Style, Table, Text};
 use super::{BacktestArgs, Shown};
-use crate::backtest::{Entry, Verdict, clock, then};
+use crate::backtest::{Entry, Verdict, clock, sampled, then};
 use crate::policy::duration;
 
 /// What was taken for granted, because no history tells it.
 pub(super) fn assumed(args: &BacktestArgs) -> Vec<String> {
     let wait = duration::format(args.group_wait);
-    vec![
-        format!("Alertmanager passes alerts on after {wait} (`--group-wait`); nothing was silenced or inhibited"),
+    let mut assumed = match args.journal {
+        None => vec![format!("Alertmanager passes alerts on after {wait} (`--group-wait`); nothing was silenced or inhibited")],
+        Some(_) => vec![
+            "alerts fire from their first notification to their last; nothing was silenced or inhibited".to_owned(),
+            "a fact of the same name on the same target is the same query: the journal holds names and numbers".to_owned(),
+            "what the service itself put there then comes half a minute later, so that policies that decide alike come first"
+                .to_owned(),
+        ],
+    };
+    let always = [
         "nobody vetoed, approved, paused or took an incident over".to_owned(),
         "nobody owns the Deployments (Helm, Argo CD, Flux): the brake `owner` never holds".to_owned(),
         "no release is behind a data barrier, and none was pruned before the usual ten".to_owned(),
         "rollouts were never paused and never of the kind `Recreate`; dry runs pass, permissions are there".to_owned(),
         "a rollback that would have been made helps at once: what follows counts it against cooldown and budget".to_owned(),
-    ]
+    ];
+    assumed.extend(always);
+    assumed
 }
 
 /// For scripts.
@@ -35,7 +45,7 @@ pub(super) fn json(shown: &Shown<'_>) -> Value {
     let gaps: Vec<Value> =
         history.gaps.iter().map(|(from, to)| json!({ "from": from.to_string(), "to": to.to_string() })).collect();
     let mut value = json!({
-        "from": history.from.to_string(), "to": history.to.to_string(), "step_seconds": history.step.as_secs_f64(), "source": shown.source,
+        "from": history.from.to_string(), "to": history.to.to_string(), "step_seconds": history.step.map(|step| step.as_secs_f64()), "source": shown.source,
         "totals": shown.ledger.totals(),
         "incidents": shown.ledger.entries.iter().map(entry).collect::<Vec<_>>(),
         "missing": history.missing, "assumed": shown.assumed, "gaps": gaps,
@@ -49,8 +59,8 @@ pub(super) fn json(shown: &Shown<'_>) -> Value {
 /// For people.
 pub(super) fn write(shown: &Shown<'_>, text: &mut Text) {
     let history = shown.history;
-    let step = duration::format(history.step);
-    text.line(format_args!("{} to {}, one sample each {step}, from {}", clock(history.from), clock(history.to), shown.source));
+    let (from, to) = (clock(history.from), clock(history.to));
+    text.line(format_args!("{from} to {to}, {}, from {}", sampled(history), shown.source));
     text.gap();
     if shown.ledger.entries.is_empty() {
         text.line(format_args!("no policy was about any alert of that time"));
@@ -72,7 +82,7 @@ pub(super) fn write(shown: &Shown<'_>, text: &mut Text) {
         table.write(text);
     }
     totals(shown, text);
-    for (heading, lines) in [("not in this Prometheus", history.missing.as_slice()), ("taken for granted", shown.assumed)] {
+    for (heading, lines) in [("not in this history", history.missing.as_slice()), ("taken for granted", shown.assumed)] {
         if !lines.is_empty() {
             text.gap();
             text.heading(Style::Bold, heading);

@@ -35,7 +35,8 @@ fn write_page(explained: &Explained, missing: &[String], out: &mut String) -> st
         writeln!(out, "\nDerived again from {}, by backout {}:\n", code(&past.journal), env!("CARGO_PKG_VERSION"))?;
         for one in &past.decisions {
             let how = if one.bytes { "byte for byte the same" } else { "the same, in the bytes of an older program" };
-            writeln!(out, "- row {}, decided at {} by backout {}: **{how}**", one.row, one.at, code(&one.program))?;
+            let remark = one.remark();
+            writeln!(out, "- row {}, decided at {} by backout {}: **{how}**{remark}", one.row, one.at, code(&one.program))?;
         }
     }
     for incident in &explained.incidents {

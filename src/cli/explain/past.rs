@@ -13,16 +13,18 @@ use super::template;
 use crate::cli::decisions::{self, Recorded};
 use crate::cli::exit::{Exit, Failure};
 use crate::decide::counterfactual;
-use crate::decide::decision::Decision;
+use crate::decide::decision::{Decision, Judgement};
 use crate::decide::effect::Context;
 use crate::decide::limits::Limits;
-use crate::model::{IncidentId, Time};
+use crate::model::{Brake, IncidentId, Time};
 use crate::policy::types::Policies;
 use crate::policy::{self, diagnostic};
 use crate::rules_dir;
 use crate::settings::{ServeArgs, Settings};
 use crate::worlds::Revision;
 
+/// Brakes that came after the first journals were written: a decision of then may be without them.
+const CAME_LATER: [Brake; 2] = [Brake::Storm, Brake::Freeze];
 /// Lines of a difference that are shown.
 const MOST_LINES: usize = 60;
 
@@ -46,6 +48,17 @@ pub(super) struct Derived {
     pub(super) program: String,
     /// Whether the very bytes in the row came out; else the same values, which an older program wrote in other bytes.
     pub(super) bytes: bool,
+    /// Brakes that the program of then did not have. None of them would have held.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) later: Vec<Brake>,
+}
+
+impl Derived {
+    /// What is to be said besides; empty, where nothing is.
+    pub(super) fn remark(&self) -> String {
+        let names: Vec<&str> = self.later.iter().map(|brake| brake.as_str()).collect();
+        if names.is_empty() { String::new() } else { format!("; {} came later, and would not have held", names.join(", ")) }
+    }
 }
 
 /// Derives every decision about an incident again, and explains the last.
@@ -97,14 +110,15 @@ pub(super) async fn explain(args: &ExplainArgs, id: &IncidentId, journal: &Path)
 /// Whether the same came out.
 fn compare(recorded: &Recorded<'_>, derived: &Decision, args: &ExplainArgs) -> Result<Derived, Failure> {
     let text = |decision: &Decision| serde_json::to_string(decision).map_err(|error| Failure::internal(error.to_string()));
-    let (was, is) = (text(recorded.decision)?, text(derived)?);
+    let (derived, later) = as_of_then(recorded.decision, derived);
+    let (was, is) = (text(recorded.decision)?, text(&derived)?);
     if was == is {
         let written = format!("\"decision\":{is}");
         let bytes = recorded.raw.windows(written.len()).any(|window| window == written.as_bytes());
-        return Ok(Derived { row: recorded.row, at: recorded.at, program: recorded.program.to_owned(), bytes });
+        return Ok(Derived { row: recorded.row, at: recorded.at, program: recorded.program.to_owned(), bytes, later });
     }
     let pretty = |decision: &Decision| serde_json::to_string_pretty(decision).unwrap_or_default();
-    let (was, is) = (pretty(recorded.decision), pretty(derived));
+    let (was, is) = (pretty(recorded.decision), pretty(&derived));
     let diff = TextDiff::from_lines(&was, &is).unified_diff().context_radius(2).header("recorded", "derived again").to_string();
     let shown: Vec<&str> = diff.lines().take(MOST_LINES).collect();
     let message = format!(
@@ -118,6 +132,19 @@ fn compare(recorded: &Recorded<'_>, derived: &Decision, args: &ExplainArgs) -> R
     let times = if args.config.is_some() { "" } else { " The service's times may differ: name its settings with `--config`." };
     let help = format!("the journal was changed, or that program decided otherwise: try the version that made it.{times}");
     Err(Failure::new(Exit::Differs, message).help(help))
+}
+
+/// Without the brakes that the program of then did not have; one that holds stays, and is a difference.
+fn as_of_then(recorded: &Decision, derived: &Decision) -> (Decision, Vec<Brake>) {
+    let mut then = derived.clone();
+    if recorded.brakes.is_empty() {
+        return (then, Vec::new());
+    }
+    let known = |brake: Brake| recorded.brakes.iter().any(|judgement| judgement.brake == brake);
+    let later = |judgement: &Judgement| CAME_LATER.contains(&judgement.brake) && !judgement.holds() && !known(judgement.brake);
+    let came_later = derived.brakes.iter().filter(|judgement| later(judgement)).map(|judgement| judgement.brake).collect();
+    then.brakes.retain(|judgement| !later(judgement));
+    (then, came_later)
 }
 
 /// The product's times and the cluster's name, as the service had them.

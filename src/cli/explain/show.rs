@@ -101,7 +101,8 @@ fn write_past(past: &Past, text: &mut Text) {
         text.plain("  ");
         text.hang();
         let how = if one.bytes { "byte for byte" } else { "in the bytes of an older program" };
-        text.line(format_args!("row {}, decided at {} by backout {}: {how}", one.row, one.at, one.program));
+        let remark = one.remark();
+        text.line(format_args!("row {}, decided at {} by backout {}: {how}{remark}", one.row, one.at, one.program));
     }
 }
 

@@ -39,6 +39,7 @@ fn case(report: &Report) -> TestCase {
     };
     let mut made = TestCase::new(report.name.as_str(), status);
     made.set_classname(report.spot.file.as_str());
+    made.set_time(report.took);
     made.extra.insert("line".into(), report.spot.line.to_string().into());
     made
 }

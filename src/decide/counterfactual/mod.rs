@@ -2,6 +2,7 @@
 //! changing that input and asking `decide` again, and claimed only where that was tried; there is no second evaluator here.
 
 mod probes;
+mod values;
 mod variable;
 mod words;
 
@@ -77,7 +78,7 @@ pub struct Counterfactual {
     pub variable: Option<Variable>,
     /// Its first value with which it flips, in the variable's units.
     pub to: i64,
-    /// The value beside it with which it does not. Both were tried.
+    /// The value beside it with which it does not; both were tried. The same value, where it was unknown and any would do.
     pub short_of: i64,
     /// What flips.
     pub flips: Flips,
@@ -144,7 +145,7 @@ impl Search<'_> {
         let mut found = Vec::new();
         for trail in &self.actual.rules {
             for (index, (condition, truth, _)) in trail.conditions.iter().enumerate() {
-                if *truth != Truth::False {
+                if *truth == Truth::True {
                     continue;
                 }
                 let holds = |decision: &Decision| {
@@ -188,16 +189,24 @@ impl Search<'_> {
             variable.set(&mut changed, self.basis, to);
             changed.decide(self.ctx)
         };
-        if holds(&at(origin)) {
+        let unknown = variable.is_unknown(self.basis);
+        let flipped = holds(&at(origin));
+        if flipped && !unknown {
             return None;
         }
         let probes = probes::of(variable, self.policy, self.basis, origin);
         let up = probes.iter().copied().filter(|probe| *probe > origin);
         let down = probes.iter().rev().copied().filter(|probe| *probe < origin);
-        let mut tried = |to: i64| holds(&at(to));
+        // What is unknown is taken to be 0: where that flips, the border is where it does not any more.
+        let mut tried = |to: i64| holds(&at(to)) != flipped;
         let found = [border(origin, up, &mut tried), border(origin, down, &mut tried)];
         let near = |(_, to): &(i64, i64)| variable.distance(self.basis, origin, *to);
-        let (short_of, to) = found.into_iter().flatten().min_by(|a, b| near(a).total_cmp(&near(b)))?;
+        let found = found.into_iter().flatten().min_by(|a, b| near(a).total_cmp(&near(b)));
+        let (short_of, to) = match found {
+            Some((last, first)) if flipped => (first, last),
+            None if flipped => (origin, origin),
+            found => found?,
+        };
         let then = at(to).outcome;
         let condition = words::condition(variable, self.basis, (short_of, to));
         Some(Counterfactual { variable: Some(variable.clone()), to, short_of, flips: flips.clone(), then, condition })

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Basis;
-use super::variable::{Variable, change, millis, number, place};
+use super::values::{millis, number, place};
+use super::variable::{Variable, change};
 use crate::policy::duration;
 use crate::policy::types::Policy;
 
@@ -51,6 +52,9 @@ fn spans(variable: &Variable, policy: &Policy, basis: &Basis, origin: i64, found
     }
     let named: Vec<i64> = sources(policy).flat_map(named_spans).chain(windows(policy)).map(millis).collect();
     found.extend(named.iter().copied());
+    if let Variable::Moment { free_at } = variable {
+        found.insert(free_at.millis() - basis.now.millis());
+    }
     if *variable != Variable::Change && *variable != Variable::Onset {
         return;
     }
@@ -77,6 +81,7 @@ fn windows(policy: &Policy) -> impl Iterator<Item = Duration> {
         brakes.quiet_start.on().copied(),
         brakes.cooldown.on().copied(),
         brakes.budget.on().map(|budget| budget.per),
+        brakes.storm.on().map(|storm| storm.quiet),
     ]
     .into_iter()
     .flatten()

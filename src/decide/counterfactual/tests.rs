@@ -4,7 +4,9 @@ use super::*;
 use crate::decide::book::{Damping, Pause};
 use crate::decide::brakes::fixture::{World, hours, minutes, rollback};
 use crate::decide::observation::Answer;
-use crate::model::{AlertOnPeer, Fact, Number, PauseScope, PeerAlertState, PeerView, Texts};
+use crate::model::{
+    AlertOnPeer, Fact, IncidentId, Number, PauseScope, PeerAlertState, PeerView, TargetId, TargetRef, Texts, Unknown, UnknownKind,
+};
 use crate::policy::types::Policies;
 use crate::policy::{SourceFile, load};
 
@@ -54,6 +56,11 @@ fn claims(policies: &Policies, world: &World) -> Vec<String> {
     let found = nearest(&ctx, &basis);
     for one in &found {
         let Some(variable) = &one.variable else { continue };
+        if one.to == one.short_of {
+            let with = basis.decide_with(&ctx, variable, one.to);
+            assert!(variable.is_unknown(&basis) && with.outcome == one.then, "{}: {}", one.condition, with.summary);
+            continue;
+        }
         assert_eq!(one.to.abs_diff(one.short_of), 1, "{}: a border has two neighbours", one.condition);
         let (with, short) = (basis.decide_with(&ctx, variable, one.to), basis.decide_with(&ctx, variable, one.short_of));
         assert_eq!(with.outcome, one.then, "{}: {}", one.condition, with.summary);
@@ -109,6 +116,49 @@ fn a_number_flips_the_verdict_at_its_border() {
         let found = claims(&policies(rules, ""), &world());
         assert!(found.iter().any(|found| found == wanted), "{rules}: no {wanted:?} in {found:#?}");
     }
+}
+
+#[test]
+fn what_is_unknown_is_known_first() {
+    for (rules, wanted) in [
+        (
+            "{when: 'facts.errors > 0.1', rollback: undo}",
+            "facts.errors had been known and more than 0.1 (it was unknown: no sample)",
+        ),
+        (
+            "{when: 'facts.errors < 0.1', rollback: undo}",
+            "facts.errors had been known and less than 0.1 (it was unknown: no sample)",
+        ),
+        ("{when: 'facts.errors * 0.0 == 0.0', rollback: undo}", "facts.errors had been known (it was unknown: no sample)"),
+    ] {
+        let mut world = world();
+        let why = Unknown::new(UnknownKind::Empty, "no sample");
+        world.observation.values.get_mut("errors").expect("the fixture has it").value.value = Err(why);
+        assert_eq!(claims(&policies(rules, ""), &world), [wanted], "{rules}");
+    }
+}
+
+#[test]
+fn a_storm_and_a_freeze_say_what_would_have_ended_them() {
+    let mut stormy = world();
+    for (id, target, ago) in [("i2", "cart", 10), ("i3", "pay", 4)] {
+        let at = TargetRef::deployment("shop", target).expect("valid names");
+        let other = Incident {
+            id: IncidentId(id.to_owned()),
+            target: Some(TargetId { at, uid: target.to_owned() }),
+            rollback_wanted_at: Some(stormy.ago(minutes(ago))),
+            ..stormy.incident.clone()
+        };
+        stormy.book.incidents.insert(other.id.clone(), other);
+    }
+    stormy.book.reindex();
+    let found = claims(&policies("{rollback: undo}", ""), &stormy);
+    assert_eq!(found, ["the other targets had wanted a rollback 5m earlier"], "the older one is out of the window then");
+    // The fixture's now is 09:24 UTC.
+    let text = "time_intervals: [{name: sale, time_intervals: [{times: [{start_time: '09:00', end_time: '09:30'}]}]}]\npolicies: [{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], brakes: {freeze: [sale]}, decide: [{rollback: undo}]}]\n";
+    let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
+    let frozen = load(&files, true).unwrap_or_else(|found| panic!("{}", crate::policy::diagnostic::to_text(&found))).policies;
+    assert_eq!(claims(&frozen, &world()), ["all this had been seen 6m later"]);
 }
 
 #[test]

@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Basis;
+use super::values::{as_number, millis, number, place, set_text, text_of, text_value};
 use crate::decide::book::{History, PastRollback, Release};
-use crate::decide::decision::Decision;
+use crate::decide::decision::{Decision, Judgement};
 use crate::decide::effect::Context;
 use crate::decide::observation::Answer;
-use crate::model::{Brake, Fact, FactType, Number, Outcome, Resolution, Time, Workload};
-use crate::policy::duration;
-use crate::policy::types::{FactSource, FactSpec, Policy, from_text};
+use crate::model::{Brake, Fact, FactType, IncidentId, Number, Outcome, Resolution, Time, Workload};
+use crate::policy::types::{FactSource, FactSpec, Policy};
 
 /// Nothing is moved further than this.
 const FAR: Duration = Duration::from_secs(400 * 24 * 60 * 60);
@@ -87,6 +87,13 @@ pub enum Variable {
         /// Its name.
         alertname: String,
     },
+    /// Since when other targets want a rollback.
+    Wants,
+    /// When all this was seen and decided.
+    Moment {
+        /// When a brake would let go by itself.
+        free_at: Time,
+    },
 }
 
 /// Who carries a text.
@@ -116,7 +123,7 @@ pub(super) fn all(ctx: &Context<'_>, policy: &Policy, basis: &Basis, actual: &De
         all.extend(rollbacks(basis, FAR, false, 1));
     }
     for judgement in actual.brakes.iter().filter(|judgement| judgement.holds()) {
-        all.extend(of_brake(judgement.brake, policy, basis));
+        all.extend(of_brake(judgement, policy, basis));
     }
     let mut unique: Vec<Variable> = Vec::with_capacity(all.len());
     for variable in all {
@@ -154,9 +161,9 @@ fn traffic(name: &str, spec: &FactSpec) -> Option<Variable> {
 }
 
 /// What a brake looks at that is a number or a time.
-fn of_brake(brake: Brake, policy: &Policy, basis: &Basis) -> Vec<Variable> {
+fn of_brake(judgement: &Judgement, policy: &Policy, basis: &Basis) -> Vec<Variable> {
     const HOUR: Duration = Duration::from_secs(60 * 60);
-    match brake {
+    match judgement.brake {
         Brake::RecentChange => {
             let alerts = basis.incident.members.values().map(|member| member.alert.label("alertname").to_owned());
             let mut fired: Vec<Variable> = alerts.map(|alertname| Variable::FiredBefore { alertname }).collect();
@@ -178,7 +185,9 @@ fn of_brake(brake: Brake, policy: &Policy, basis: &Basis) -> Vec<Variable> {
             let facts = policy.facts.keys().map(|name| Variable::FactTime { name: name.clone() });
             [Variable::ReadTime, Variable::WatchTime].into_iter().chain(facts).collect()
         }
-        Brake::Storm | Brake::Owner | Brake::Freeze | Brake::Truncated | Brake::Permission | Brake::Trust => Vec::new(),
+        Brake::Storm => vec![Variable::Wants],
+        Brake::Freeze => judgement.until.map(|free_at| Variable::Moment { free_at }).into_iter().collect(),
+        Brake::Owner | Brake::Truncated | Brake::Permission | Brake::Trust => Vec::new(),
     }
 }
 
@@ -230,12 +239,18 @@ impl Variable {
         }
     }
 
-    /// How it was. `None`: it is not known, or there is nothing to change.
+    /// Whether it is a fact that was asked for and is not known.
+    pub(super) fn is_unknown(&self, basis: &Basis) -> bool {
+        let Self::Fact { name, .. } = self else { return false };
+        basis.observation.values.get(name).is_some_and(|answer| answer.value.get().is_none())
+    }
+
+    /// How it was; what is not known is counted from 0. `None`: there is nothing to change.
     pub(super) fn origin(&self, basis: &Basis) -> Option<i64> {
         let moved = |exists: bool| exists.then_some(0);
         match self {
             Self::Fact { name, of } => {
-                let value = basis.observation.values.get(name)?.value.get()?.get();
+                let value = basis.observation.values.get(name)?.value.get().map_or(0.0, |number| number.get());
                 Some(if *of == FactType::Duration { (value * 1e3).round() as i64 } else { place(value) })
             }
             Self::Traffic { name, .. } => {
@@ -257,6 +272,8 @@ impl Variable {
             Self::FiredBefore { alertname } => {
                 moved(candidate(basis).is_some_and(|release| release.alerts.contains_key(alertname)))
             }
+            Self::Wants => moved(others(basis).next().is_some()),
+            Self::Moment { .. } => moved(true),
         }
     }
 
@@ -272,10 +289,9 @@ impl Variable {
             Self::WatchTime => (0, until_now(basis.observation.watch_heard_at)),
             Self::Change => (-far, until_now(changed_at(basis))),
             Self::Onset => (-far, until_now(basis.incident.onset().ok())),
-            Self::Rollbacks { .. } | Self::Flaps | Self::Writes | Self::Veto | Self::Pause { .. } | Self::FiredBefore { .. } => {
-                (-far, 0)
-            }
-            Self::Healthy => (0, far),
+            Self::Rollbacks { .. } | Self::Flaps | Self::Writes | Self::Veto | Self::Pause { .. } => (-far, 0),
+            Self::FiredBefore { .. } | Self::Wants => (-far, 0),
+            Self::Healthy | Self::Moment { .. } => (0, far),
             Self::LastAvailable => (0, until_now(candidate(basis).and_then(|release| release.last_available))),
         }
     }
@@ -346,6 +362,8 @@ impl Variable {
             Self::Flaps | Self::Veto | Self::Healthy | Self::LastAvailable | Self::FiredBefore { .. } => {
                 self.set_in_history(basis, was, to);
             }
+            Self::Wants => set_wants(basis, was, to),
+            Self::Moment { .. } => set_moment(basis, was, to),
         }
     }
 
@@ -379,6 +397,40 @@ impl Variable {
     }
 }
 
+/// Incidents beside this one that want a rollback, and since when.
+fn others(basis: &Basis) -> impl Iterator<Item = (&IncidentId, Time)> {
+    let wants = basis.book.incidents.values().filter(|other| other.id != basis.incident.id);
+    wants.filter_map(|other| Some((&other.id, other.rollback_wanted_at?)))
+}
+
+/// Moves the time since when others want a rollback.
+fn set_wants(basis: &mut Basis, was: &Basis, by: i64) {
+    for (id, since) in others(was) {
+        if let Some(other) = basis.book.incidents.get_mut(id) {
+            other.rollback_wanted_at = Some(since.shifted(by));
+        }
+    }
+    basis.book.reindex();
+}
+
+/// Moves now, and with it all that was just seen.
+fn set_moment(basis: &mut Basis, was: &Basis, by: i64) {
+    fn later<T: Clone>(fact: &Fact<T>, by: i64) -> Fact<T> {
+        Fact { at: fact.at.shifted(by), ..fact.clone() }
+    }
+    let seen = &was.observation;
+    basis.now = was.now.shifted(by);
+    let now = &mut basis.observation;
+    now.at = seen.at.shifted(by);
+    now.watch_heard_at = seen.watch_heard_at.map(|at| at.shifted(by));
+    now.alerts.peers = seen.alerts.peers.iter().map(|peer| later(peer, by)).collect();
+    now.alerts.evaluated_at = later(&seen.alerts.evaluated_at, by);
+    now.alerts.evaluated_at.value = seen.alerts.evaluated_at.value.clone().map(|at| at.shifted(by));
+    now.texts = seen.texts.iter().map(|(name, text)| (name.clone(), later(text, by))).collect();
+    let answer = |known: &Answer| Answer { value: later(&known.value, by), floor: known.floor.as_ref().map(|f| later(f, by)) };
+    now.values = seen.values.iter().map(|(name, known)| (name.clone(), answer(known))).collect();
+}
+
 /// Moves the change, in the ledger and in what the cluster says of it.
 fn set_change(basis: &mut Basis, was: &Basis, by: i64) {
     let Some(release) = was.incident.release.clone() else { return };
@@ -399,46 +451,6 @@ fn set_change(basis: &mut Basis, was: &Basis, by: i64) {
     }
     known.replica_sets.iter_mut().filter(|rs| rs.digest == release).for_each(|rs| rs.created_at = rs.created_at.shifted(by));
     basis.observation.workload = Some(Resolution::Found { workload: Box::new(known) });
-}
-
-/// What a text fact says.
-pub(super) fn text_of(basis: &Basis, name: &str, carrier: &Carrier) -> Option<String> {
-    let alert = || basis.incident.lead().map(|lead| &lead.alert);
-    match carrier {
-        Carrier::Document => basis.observation.texts.get(name)?.get().cloned(),
-        Carrier::Label(label) => alert()?.labels.get(label).map(str::to_owned),
-        Carrier::Annotation(annotation) => alert()?.annotations.get(annotation).map(str::to_owned),
-    }
-}
-
-fn as_number(text: &str) -> Option<f64> {
-    text.trim().parse::<f64>().ok().filter(|number| number.is_finite())
-}
-
-/// A number by its place, a duration in milliseconds.
-fn text_value(text: &str) -> Option<i64> {
-    match as_number(text) {
-        Some(number) => Some(place(number)),
-        None => from_text(text, FactType::Duration).ok().and_then(|_| duration::parse(text.trim()).ok()).map(millis),
-    }
-}
-
-fn set_text(basis: &mut Basis, was: &Basis, (name, carrier): (&str, &Carrier), to: i64) {
-    let text = match text_of(was, name, carrier).and_then(|text| as_number(&text)) {
-        Some(_) => number(to).to_string(),
-        None => duration::format(Duration::from_millis(u64::try_from(to).unwrap_or(0))),
-    };
-    let Some(lead) = was.incident.lead().map(|lead| lead.alert.occurrence()) else { return };
-    match carrier {
-        Carrier::Document => {
-            let Some(known) = was.observation.texts.get(name) else { return };
-            basis.observation.texts.insert(name.to_owned(), Fact { value: Ok(text), ..known.clone() });
-        }
-        Carrier::Label(label) => basis.incident.members.change(lead, |member| member.alert.labels.insert(label, &text)),
-        Carrier::Annotation(annotation) => {
-            basis.incident.members.change(lead, |member| member.alert.annotations.insert(annotation, &text));
-        }
-    }
 }
 
 /// When the change was first written that put the release there.
@@ -477,20 +489,4 @@ fn workload_mut(basis: &mut Basis) -> Option<&mut Workload> {
         Resolution::Found { workload } => Some(workload),
         _ => None,
     }
-}
-
-pub(super) fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The place of a number among all floating-point numbers: zero is 0, the next greater one 1.
-pub(super) fn place(number: f64) -> i64 {
-    let bits = number.to_bits().cast_signed();
-    if bits < 0 { i64::MIN.wrapping_sub(bits) } else { bits }
-}
-
-/// The number at a place.
-pub(super) fn number(place: i64) -> f64 {
-    let bits = if place < 0 { i64::MIN.wrapping_sub(place) } else { place };
-    f64::from_bits(bits.cast_unsigned())
 }

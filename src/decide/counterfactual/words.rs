@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::variable::{Carrier, Variable, number, text_of};
+use super::values::{number, text_of};
+use super::variable::{Carrier, Variable};
 use super::{Basis, Counterfactual, Flips};
 use crate::model::{FactType, Outcome};
 use crate::policy::duration;
@@ -34,16 +35,22 @@ pub(super) fn condition(variable: &Variable, basis: &Basis, (short_of, to): (i64
     let later = |earlier: &'static str, later: &'static str| if to < 0 { earlier } else { later };
     match variable {
         Variable::Fact { name, of } => {
-            let was = basis.observation.values.get(name).and_then(|answer| answer.value.get());
             let unit = if *of == FactType::Duration { "s" } else { "" };
-            let was = was.map_or_else(String::new, |was| format!(" (it was {}{unit})", was.get()));
+            let (known, was) = match basis.observation.values.get(name).map(|answer| &answer.value.value) {
+                Some(Ok(was)) => ("", format!(" (it was {}{unit})", was.get())),
+                Some(Err(why)) => ("known and ", format!(" (it was unknown: {why})")),
+                None => ("", String::new()),
+            };
+            if to == short_of {
+                return format!("facts.{name} had been known{was}");
+            }
             let value = match of {
                 FactType::Bool if number(to) == 0.0 => "false".to_owned(),
                 FactType::Bool => "true".to_owned(),
                 FactType::Duration => border(&span(short_of), &span(to), to > short_of),
                 FactType::Number | FactType::Text => compared(number(short_of), number(to)),
             };
-            format!("facts.{name} had been {value}{was}")
+            format!("facts.{name} had been {known}{value}{was}")
         }
         Variable::Traffic { name, .. } => {
             let known = basis.observation.values.get(name).and_then(|answer| answer.floor.as_ref());
@@ -85,6 +92,8 @@ pub(super) fn condition(variable: &Variable, basis: &Basis, (short_of, to): (i64
         Variable::FiredBefore { alertname } => {
             format!("{alertname:?} had fired {} {} on the release to go back to", moved(), later("earlier", "later"))
         }
+        Variable::Wants => format!("the other targets had wanted a rollback {} {}", moved(), later("earlier", "later")),
+        Variable::Moment { .. } => format!("all this had been seen {} {}", moved(), later("earlier", "later")),
     }
 }
 

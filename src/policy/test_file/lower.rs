@@ -23,6 +23,9 @@ pub(super) struct Lower<'s> {
     pub(super) is_read: bool,
 }
 
+/// Long before any story.
+const BEFORE: Instant = Instant(i64::MIN / 4);
+
 /// A map of facts as it is written.
 type Facts = Field<Entries<TextOr<SeriesText, Entries<SeriesText>>>>;
 
@@ -94,6 +97,7 @@ impl Lower<'_> {
             channels: self.texts(&world.channels),
             alertmanagers: world.alertmanagers.get().copied().unwrap_or(1),
             http: self.http(world, &images),
+            documents: self.documents(world),
             watching_since: self.instant(&world.watching_since).unwrap_or(Instant(-2 * 86_400_000)),
             deployments,
             facts,
@@ -220,6 +224,38 @@ impl Lower<'_> {
             http.insert(url.clone(), answers);
         }
         http
+    }
+
+    fn documents(&self, world: &syntax::World) -> BTreeMap<String, Vec<(Instant, String)>> {
+        let mut documents = BTreeMap::new();
+        for (url, written) in world.documents.get().into_iter().flat_map(|Entries(entries)| entries) {
+            let (Some(url), Some((written, at))) = (url.get(), written.placed()) else { continue };
+            let mut from: Vec<(Instant, String)> = match written {
+                TextOr::Text(SeriesText(text)) => self.document(text, at).map(|text| (BEFORE, text)).into_iter().collect(),
+                TextOr::Other(Entries(entries)) => {
+                    let entry = |(time, text): &(Field<String>, Field<String>)| {
+                        let (text, at) = text.placed()?;
+                        Some((self.time(time)?, self.document(text, at)?))
+                    };
+                    entries.iter().filter_map(entry).collect()
+                }
+            };
+            from.sort_by_key(|(time, _)| *time);
+            documents.insert(url.clone(), from);
+        }
+        documents
+    }
+
+    /// What is no JSON would be found nowhere, and the fact would be unknown for a reason that nobody meant.
+    fn document(&self, text: &str, at: At) -> Option<String> {
+        match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            Ok(_) => Some(text.to_owned()),
+            Err(error) => {
+                let raised = Raised::error("bad-document", at, format!("this is no JSON: {error}"));
+                self.raise(raised.expected("a JSON document in quotes, such as `'{\"users\": 80}'`"));
+                None
+            }
+        }
     }
 
     /// The entries of a map whose keys are images of this world.

@@ -94,6 +94,12 @@ impl Lower<'_> {
         instant(text).map_err(|problem| self.problem("bad-time", problem, at, text)).ok()
     }
 
+    /// A time that stands as the key of a map.
+    pub(super) fn time(&self, key: &Field<String>) -> Option<Instant> {
+        let (text, at) = key.placed()?;
+        instant(text).map_err(|problem| self.problem("bad-time", problem, at, text)).ok()
+    }
+
     /// The same without a report: it was made before.
     pub(super) fn peek(&self, field: &Field<InstantText>) -> Option<Instant> {
         field.get().and_then(|InstantText(text)| instant(text).ok())

@@ -68,6 +68,8 @@ pub(super) struct World {
     pub(super) alertmanagers: Field<u32>,
     /// What health addresses answer: a status, or one for each image.
     pub(super) http: Field<Entries<TextOr<SeriesText, Entries<u16>>>>,
+    /// The JSON documents that `http` facts are found in, by address: a text, or one from each of some times on.
+    pub(super) documents: Field<Entries<TextOr<SeriesText, Entries<String>>>>,
     /// Since when backout has been watching (-2d).
     pub(super) watching_since: Field<InstantText>,
 }

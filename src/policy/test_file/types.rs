@@ -111,6 +111,8 @@ pub struct Test {
     pub alertmanagers: u32,
     /// What health addresses answer, by address and image.
     pub http: BTreeMap<String, Answers>,
+    /// JSON documents by address, each from a time on, in order.
+    pub documents: BTreeMap<String, Vec<(Instant, String)>>,
     /// Since when backout has been watching.
     pub watching_since: Instant,
     /// Facts by name.
