@@ -200,3 +200,20 @@ fn the_first_policy_of_the_readme_is_right() {
     let loaded = load(&files, false).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
 }
+
+#[test]
+fn every_claim_of_the_threat_model_has_a_test() {
+    let page = page("docs/threat-model.md");
+    let rows = table(&page, "## What each can do at most");
+    assert!(rows.len() >= 20, "{} claims", rows.len());
+    for row in rows {
+        let tests: Vec<&str> = row[1].split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "nothing shows: {}", row[0]);
+        for test in tests {
+            let (file, function) = test.split_once("::").unwrap_or((test, ""));
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert!(function.is_empty() || text.contains(&format!("fn {function}(")), "{file} has no test {function}");
+        }
+    }
+}

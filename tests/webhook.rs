@@ -277,6 +277,40 @@ async fn half_sent_heads_and_bodies_are_cut_off() {
 }
 
 #[tokio::test]
+async fn floods_of_headers_are_turned_away() {
+    let service = Service::start(Setup::default()).await;
+    let many: String = (0..20_000).map(|number| format!("X-{number}: {number}\r\n")).collect();
+    let long = format!("X-Long: {}\r\n", "a".repeat(4 << 20));
+    for flood in [many, long] {
+        let mut client = service.connect().await;
+        let head = format!("POST {HOOK} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n{flood}\r\n{{}}");
+        // It may hang up while we still write.
+        let _ = client.0.write_all(head.as_bytes()).await;
+        if let Some(reply) = client.try_reply().await {
+            assert_eq!(reply.status, 431, "{}", reply.head);
+        }
+        client.closed().await;
+    }
+    assert_eq!(service.store.rows(), 0);
+    assert_eq!(service.post(&payload("by-hand")).await.status, 200, "nobody else notices");
+}
+
+#[tokio::test]
+async fn packed_bodies_are_never_unpacked() {
+    let service = Service::start(Setup::default()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bomb");
+    std::fs::write(&path, vec![b' '; 256 << 20]).expect("written");
+    let packed = std::process::Command::new("gzip").args(["-1", "-c"]).arg(&path).output().expect("gzip runs").stdout;
+    assert!(packed.len() < 2 << 20, "{} bytes", packed.len());
+    for encoding in ["gzip", "gzip, gzip", "br", "zstd"] {
+        let reply = service.ask("POST", HOOK, &format!("Content-Encoding: {encoding}\r\n"), &packed).await;
+        assert_eq!((reply.status, reply.body.as_str()), (400, "the body is not utf-8 text\n"), "{encoding}");
+    }
+    assert_eq!(service.store.rows(), 0);
+}
+
+#[tokio::test]
 async fn a_reader_that_takes_nothing_is_cut_off() {
     let settings = HttpSettings { write_deadline: Duration::from_millis(100), ..HttpSettings::default() };
     let service = Service::start(with(settings)).await;

@@ -1,14 +1,16 @@
 //! The ledger as one page that needs nothing else: no script, no font, no picture, and its own policy forbids them. Text from
 //! outside is escaped by the template engine, by the file's name; nothing is marked as safe.
 
+use std::borrow::Cow;
+
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, UndefinedBehavior, Value, escape_formatter};
 use serde::Serialize;
 
 use super::compare::Difference;
 use super::history::History;
 use super::ledger::{Brake, Entry, Ledger, Verdict};
-use crate::model::{Labels, Time};
+use crate::model::{Labels, Time, shown};
 use crate::policy::duration;
 
 /// Ends in `.html`: that is what switches escaping on.
@@ -28,6 +30,11 @@ pub fn page(
 ) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    // What would hide in the page is marked before it is escaped.
+    environment.set_formatter(|out, state, value| match value.as_str().map(shown) {
+        Some(Cow::Owned(text)) => escape_formatter(out, state, &Value::from(text)),
+        _ => escape_formatter(out, state, value),
+    });
     environment.add_template(NAME, TEMPLATE)?;
     let totals = ledger.totals();
     let count =

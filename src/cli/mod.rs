@@ -102,6 +102,7 @@ pub enum Command {
   backout backtest --prometheus http://prometheus:9090 --rules rules/ --since 30d
   backout backtest --prometheus http://prometheus:9090 --from 2026-03-01T00:00:00Z --to 2026-03-08T00:00:00Z --html march.html
   backout backtest --prometheus http://prometheus:9090 --compare main                 what is decided otherwise than there
+  backout backtest --journal /var/lib/backout --rules rules/                           the service's own journal instead
   backout backtest --prometheus http://prometheus:9090 --format json | jq .totals"#)]
     Backtest(Box<backtest::BacktestArgs>),
     /// Explain what would happen to an alert now, and why: nothing is written, nobody is told

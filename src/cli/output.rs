@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::exit::Failure;
+use crate::model::hides;
 
 /// For whom an answer is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -239,9 +240,7 @@ fn clean(piece: &str) -> impl Iterator<Item = char> {
     piece.chars().map(|c| match c {
         '\n' => c,
         '\t' => ' ',
-        // Marks that turn the direction of the text around can hide what is really there.
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-        c if c.is_control() => '\u{fffd}',
+        c if hides(c) => '\u{fffd}',
         c => c,
     })
 }

@@ -10,6 +10,7 @@ mod observed;
 mod operation;
 mod plan;
 mod reason;
+mod shown;
 mod target;
 pub mod template;
 mod texts;
@@ -27,6 +28,7 @@ pub use observed::{
 pub use operation::{Credential, Identity, Mark, Operation, Order, PauseScope};
 pub use plan::{Applied, Guard, HttpCheck, Level, Plan, PlannedStep, Query, ReleaseRef, StepKind, VerifyPlan};
 pub use reason::{Brake, Dependency, Mode, Outcome, Paging, Reason};
+pub use shown::{hides, shown};
 pub use target::{Lookup, Owner, Strategy, TargetId, TargetRef, WorkloadKind};
 pub use texts::Texts;
 pub use time::Time;

@@ -2,6 +2,7 @@
 //! no end of the code that it stands in.
 
 use super::links::is_link;
+use crate::model::hides;
 
 /// A markup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +54,7 @@ pub(super) fn one_line(text: &str) -> String {
 
 /// Without what is not shown: control characters, and those that turn the direction of text.
 fn plain(text: &str) -> String {
-    let hidden = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().filter(|c| !hidden(*c)).collect()
+    text.chars().filter(|c| !hides(*c)).collect()
 }
 
 /// "Formatting text for app surfaces", docs.slack.dev: three characters have a meaning that names, links and `<!channel>` need.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::model::hides;
+
 /// A place in one of the files, and how the scalar there is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct At {
@@ -131,7 +133,7 @@ fn cut(line: &str, mark: Range<usize>) -> (String, Range<usize>) {
     const WINDOW: usize = 120;
     const BEFORE: usize = 40;
     let skip = if mark.end > WINDOW { mark.start.saturating_sub(BEFORE) } else { 0 };
-    let show = |char: char| if char.is_control() && char != '\t' { '\u{fffd}' } else { char };
+    let show = |char: char| if hides(char) { '\u{fffd}' } else { char };
     let mut excerpt: String = line.chars().skip(skip).take(WINDOW).map(show).collect();
     let shown = excerpt.chars().count();
     let mut mark = mark.start - skip..(mark.end - skip).min(shown);

@@ -1,16 +1,17 @@
 //! The report as one page that needs nothing else: no script, no font, no picture, and its own policy forbids them. Text from
 //! outside is escaped by the template engine, by the file's name; nothing is marked as safe.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, UndefinedBehavior, Value, escape_formatter};
 use serde::Serialize;
 
 use super::Figures;
 use crate::decide::decision::{Decision, Grip, Judgement, RuleTrail, Truth};
 use crate::decide::incident::{Attempt, Incident, Member, Phase};
-use crate::model::{Evidence, Plan, PostedChange, Reason, Time};
+use crate::model::{Evidence, Plan, PostedChange, Reason, Time, shown};
 use crate::policy::duration;
 
 /// Ends in `.html`: that is what switches escaping on.
@@ -24,6 +25,11 @@ const TEMPLATE: &str = include_str!("report.html");
 pub fn page(incident: &Incident, changes: &[&PostedChange]) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    // What would hide in the page is marked before it is escaped.
+    environment.set_formatter(|out, state, value| match value.as_str().map(shown) {
+        Some(Cow::Owned(text)) => escape_formatter(out, state, &Value::from(text)),
+        _ => escape_formatter(out, state, value),
+    });
     environment.add_template(NAME, TEMPLATE)?;
     environment.get_template(NAME)?.render(Value::from(Serde(Page::of(incident, changes))))
 }

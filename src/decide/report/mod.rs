@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::decision::{Decision, Grip, Truth};
 use super::incident::{Incident, Phase};
-use crate::model::PostedChange;
+use crate::model::{PostedChange, hides};
 use crate::policy::duration;
 
 pub use html::page as html;
@@ -221,11 +221,9 @@ fn truth(truth: &Truth) -> String {
     }
 }
 
-/// Text from outside as inline code: on one line, with a fence longer than any run of backticks in it, and no mark that turns the
-/// direction of the text around.
+/// Text from outside as inline code: on one line, with a fence longer than any run of backticks in it, and nothing that hides.
 pub fn code(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let line: String = text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect();
+    let line: String = text.chars().map(|c| if c.is_control() || hides(c) { ' ' } else { c }).collect();
     let fence = "`".repeat(longest_run(&line) + 1);
     let pad = if line.starts_with('`') || line.ends_with('`') { " " } else { "" };
     format!("{fence}{pad}{line}{pad}{fence}")
