@@ -191,6 +191,17 @@ async fn a_full_inbox_is_a_503_until_the_engine_takes_something() {
 }
 
 #[tokio::test]
+async fn a_refused_sender_keeps_its_connection() {
+    let service = Service::start(Setup { inbox: Some(1), ..Setup::default() }).await;
+    let mut client = service.connect().await;
+    let body = notification(20, 100_000);
+    for wanted in [200, 503, 503, 503] {
+        client.send("POST", HOOK, "", &body).await;
+        assert_eq!(client.reply().await.status, wanted, "on the same connection, with its body read");
+    }
+}
+
+#[tokio::test]
 async fn bytes_in_flight_have_a_budget_that_the_engine_gives_back() {
     let settings = HttpSettings { body_limit: 3000, bytes_in_flight: 3000, ..HttpSettings::default() };
     let mut service = Service::start(with(settings)).await;

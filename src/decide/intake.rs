@@ -53,16 +53,21 @@ pub(super) fn received(
     }
 }
 
-/// Whether a firing alert could change anything: a policy is about it, or it is known from policies that were.
+/// Whether an alert could change anything: a policy is about it, or it is known from policies that were.
 pub fn concerns(policies: &Policies, book: &Book, alert: &Sighting<'_>) -> bool {
     if !policies.about_with(|name| alert.label(name)).is_empty() {
         return true;
     }
-    if book.pending.is_empty() && book.index.holds_nothing() {
+    let is_over = alert.status() == AlertStatus::Resolved;
+    if book.pending.is_empty() && book.index.holds_nothing() && (!is_over || book.seen.is_empty()) {
         return false;
     }
     let occurrence = alert.occurrence();
-    book.holders(occurrence).next().is_some() || book.pending.contains_key(&occurrence.to_string())
+    if book.holders(occurrence).next().is_some() {
+        return true;
+    }
+    let key = occurrence.to_string();
+    book.pending.contains_key(&key) || (is_over && book.seen.contains_key(&key))
 }
 
 fn is_foreign(ctx: &Context<'_>, alert: &Alert) -> bool {
@@ -83,9 +88,13 @@ fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut
     let key = occurrence.to_string();
     let fires = |incident: &&Incident| incident.members.get(occurrence).is_some_and(|member| member.resolved_at.is_none());
     let holders: Vec<IncidentId> = book.holders(occurrence).filter(fires).map(|incident| incident.id.clone()).collect();
-    let known = book.seen.get(&key).is_some_and(|seen| seen.status == AlertStatus::Resolved);
-    if known && holders.is_empty() {
+    let known = book.seen.get(&key);
+    if known.is_some_and(|seen| seen.status == AlertStatus::Resolved) && holders.is_empty() {
         return Heard::Duplicate;
+    }
+    let is_wanted = || !ctx.policies.about_with(|name| alert.labels.get(name)).is_empty();
+    if known.is_none() && holders.is_empty() && !is_wanted() {
+        return Heard::Unmatched;
     }
     see(book, now, alert, step);
     for id in &holders {

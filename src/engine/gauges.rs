@@ -9,6 +9,7 @@ use crate::decide::incident::{Incident, Phase};
 use crate::decide::observation::Observation;
 use crate::decide::report::Figures;
 use crate::decide::transition::Event;
+use crate::journal::census::Tally;
 use crate::journal::record::{Record, Stamped};
 use crate::metrics::{ActionResult, AlertResult, Asked, ChangeBy, Figure, Metrics};
 use crate::model::{AlertStatus, Brake, Reason, Resolution, Source, Time, Unknown, UnknownKind};
@@ -16,9 +17,11 @@ use crate::policy::types::Policies;
 
 /// Counts what became of a receipt's alerts; what was accepted was counted when it was acknowledged. So many firing ones concerned
 /// nobody and were not looked at further.
-pub(super) fn heard(metrics: &Metrics, source: Source, heard: &[(AlertStatus, Heard)], unmatched: u64) {
-    if unmatched > 0 {
-        metrics.alerts_received(source, AlertStatus::Firing, AlertResult::Unmatched).inc_by(unmatched);
+pub(super) fn heard(metrics: &Metrics, source: Source, heard: &[(AlertStatus, Heard)], unmatched: Tally) {
+    for (status, count) in [(AlertStatus::Firing, unmatched.firing), (AlertStatus::Resolved, unmatched.resolved)] {
+        if count > 0 {
+            metrics.alerts_received(source, status, AlertResult::Unmatched).inc_by(count);
+        }
     }
     for (status, heard) in heard {
         let result = match heard {

@@ -22,11 +22,12 @@ use crate::decide;
 use crate::decide::book::Book;
 use crate::decide::effect::{Context, Effect, Input};
 use crate::decide::limits::Limits;
+use crate::journal::census::Tally;
 use crate::journal::receipt;
 use crate::journal::record::{self, Record, Stamped};
 use crate::journal::snapshot;
 use crate::metrics::Metrics;
-use crate::model::{AlertStatus, Time, WatchEvent};
+use crate::model::{Time, WatchEvent};
 use crate::policy::types::Policies;
 use crate::ports::{Received, RowKind, Span, Store};
 
@@ -270,15 +271,14 @@ impl Engine {
         self.look_at_the_clock(batch);
         let at = self.leaps.corrected(at, elapsed);
         let (policies, book, cluster) = (&self.policies, &self.book, self.settings.cluster_name.as_deref());
-        let mut unmatched = 0;
+        let mut unmatched = Tally::default();
         // Most of what comes in concerns nobody: it is told apart before anything of it is owned.
         let notification = scan.read(source, &body, at, |alert| {
-            if alert.status() == AlertStatus::Resolved {
-                return true;
-            }
             let foreign = alert.is_foreign(cluster);
             let concerns = !foreign && decide::concerns(policies, book, alert);
-            unmatched += u64::from(!foreign && !concerns);
+            if !foreign && !concerns {
+                unmatched.add(alert.status());
+            }
             concerns
         });
         drop((body, scan, held));

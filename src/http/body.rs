@@ -40,10 +40,15 @@ pub(super) async fn read(body: Body, rules: BodyRules<'_>) -> Result<(Bytes, Opt
     let mut body = body;
     let read = tokio::time::timeout(deadline, collect(&mut body, rules)).await.unwrap_or(Err(BodyError::Late));
     if matches!(read, Err(BodyError::BytesFull)) {
-        // Left unread, the connection would be reset, and a sender that is still writing would never see the answer.
-        let _ = tokio::time::timeout(DISCARD, discard(&mut body, limit)).await;
+        skip(body, limit).await;
     }
     read
+}
+
+/// Reads a body that nobody wants, at most so many bytes of it. Left unread, the connection would be reset, and a sender that is still
+/// writing, or sends the next one, would see that instead of the answer.
+pub(super) async fn skip(mut body: Body, limit: usize) {
+    let _ = tokio::time::timeout(DISCARD, discard(&mut body, limit)).await;
 }
 
 async fn collect(body: &mut Body, rules: BodyRules<'_>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BodyError> {

@@ -26,6 +26,9 @@ use crate::metrics::{AlertResult, Metrics, WebhookResult};
 use crate::model::{AlertStatus, Source, Time};
 use crate::ports::{Clock, Received, RowKind, Store, StoreError};
 
+/// So much is read of what somebody sends who may not: enough for a notification whose sender has the wrong token.
+const STRANGERS_BODY: usize = 1 << 20;
+
 /// What the webhook handlers work with.
 pub(super) struct Webhook {
     store: Arc<dyn Store>,
@@ -106,11 +109,9 @@ impl Webhook {
     }
 
     async fn try_take(&self, source: Source, request: Request) -> Result<WebhookResult, Refusal> {
-        let peer = request.extensions().get::<Arc<Peer>>().map(|peer| &**peer);
-        self.tokens.admit(Scope::Ingest, request.headers(), peer).map_err(Refusal::Denied)?;
-        // A look only: a slot is not kept while a slow sender takes its time.
-        if self.inbox.capacity() == 0 {
-            return Err(if self.inbox.is_closed() { Refusal::Closing } else { Refusal::InboxFull });
+        if let Err((refusal, most)) = self.may_come_in(&request) {
+            body::skip(request.into_body(), most).await;
+            return Err(refusal);
         }
         let rules =
             BodyRules { limit: self.settings.body_limit, deadline: self.settings.body_deadline, budget: Some(&self.budget) };
@@ -126,6 +127,19 @@ impl Webhook {
             if found.own_pages.total() > 0 { WebhookResult::OwnPages } else { WebhookResult::Empty }
         };
         Ok(result)
+    }
+
+    /// Whether the body is worth reading; else why not, and how much of it is read to let the refusal arrive.
+    fn may_come_in(&self, request: &Request) -> Result<(), (Refusal, usize)> {
+        let peer = request.extensions().get::<Arc<Peer>>().map(|peer| &**peer);
+        let known = self.tokens.admit(Scope::Ingest, request.headers(), peer);
+        known.map_err(|denied| (Refusal::Denied(denied), STRANGERS_BODY))?;
+        // A look only: a slot is not kept while a slow sender takes its time.
+        if self.inbox.capacity() > 0 {
+            return Ok(());
+        }
+        let refusal = if self.inbox.is_closed() { Refusal::Closing } else { Refusal::InboxFull };
+        Err((refusal, self.settings.body_limit))
     }
 
     /// The one walk through a body, and what it counts.

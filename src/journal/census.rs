@@ -3,6 +3,7 @@
 
 use super::scan::Scan;
 use super::wire::Unparseable;
+use crate::model::AlertStatus;
 
 /// The label that our own pages carry. What comes back with it must never open an incident.
 pub const OWN_PAGE_LABEL: &str = "backout_incident";
@@ -26,6 +27,14 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// One more of that status.
+    pub fn add(&mut self, status: AlertStatus) {
+        match status {
+            AlertStatus::Firing => self.firing += 1,
+            AlertStatus::Resolved => self.resolved += 1,
+        }
+    }
+
     /// Both.
     pub fn total(self) -> u64 {
         self.firing + self.resolved

@@ -91,10 +91,7 @@ impl Scan {
             } else {
                 &mut census.ours
             };
-            match found.stated.or(self.status) {
-                AlertStatus::Firing => tally.firing += 1,
-                AlertStatus::Resolved => tally.resolved += 1,
-            }
+            tally.add(found.stated.or(self.status));
         }
         if census.unreadable > 0 && census.ours.total() + census.foreign.total() == 0 {
             return Err(Unparseable::NothingReadable);
