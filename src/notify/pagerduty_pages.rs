@@ -8,6 +8,8 @@ use crate::model::{IncidentId, Message, Time};
 
 /// How many are remembered. More pages than this are no pages any more; the oldest is forgotten, and resolved by hand.
 const MOST: usize = 1000;
+/// Rounds that are resolved of a page from before a restart: how many there were is forgotten, and resolving what never was does nothing.
+const ROUNDS_BEFORE: u32 = 3;
 /// A dedup key's length over there.
 const KEY: usize = 255;
 
@@ -73,9 +75,11 @@ impl PagesOut {
     }
 
     /// The keys to resolve, now that an incident is over: none while its page has others. Of a page that is not known (from
-    /// before a restart) the incident itself is the key.
+    /// before a restart) the incident itself is the key, for some rounds.
     pub(super) fn keys_to_resolve(&mut self, incident: &IncidentId) -> Vec<String> {
-        let Some(lead) = self.lead_with(incident) else { return vec![key(incident.as_str(), 0)] };
+        let Some(lead) = self.lead_with(incident) else {
+            return (0..=ROUNDS_BEFORE).map(|round| key(incident.as_str(), round)).collect();
+        };
         let Some(open) = self.open.get_mut(&lead) else { return Vec::new() };
         if open.members.len() > 1 {
             open.members.remove(incident);
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(out.keys_to_resolve(&id("b")), ["a"]);
         assert_eq!(out.keys_to_resolve(&id("b")), ["a"], "as long as it is not done");
         out.resolved(&id("b"));
-        assert_eq!(out.keys_to_resolve(&id("b")), ["b"], "not known any more");
+        assert_eq!(out.keys_to_resolve(&id("b")), ["b", "b-1", "b-2", "b-3"], "not known any more");
     }
 
     #[test]

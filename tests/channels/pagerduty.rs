@@ -304,10 +304,14 @@ async fn who_acknowledges_here_has_it_there() {
 async fn a_page_of_before_a_restart_is_resolved() {
     let Bed { server, world, folder } = Bed::set().await;
     world.delivered(page("i1", 1)).await;
+    server.rules.take("i1", ("user_reference", "Ada"));
+    world.delivered(page("i1", 2)).await;
+    assert_eq!(server.rules.alert("i1-1").status, "triggered");
     let after = World::new(settings(&server.url, &folder));
     server.fail([Fault::status(503)]);
     after.set.close_page(Some(id("i1"))).await;
     assert_eq!(server.rules.alert("i1").status, "resolved", "and it is tried again");
+    assert_eq!(server.rules.alert("i1-1").status, "resolved", "the page that woke somebody again, too");
     server.assert_kept();
 }
 
