@@ -178,7 +178,8 @@ fn of_brake(brake: Brake, policy: &Policy, basis: &Basis) -> Vec<Variable> {
             let facts = policy.facts.keys().map(|name| Variable::FactTime { name: name.clone() });
             [Variable::ReadTime, Variable::WatchTime].into_iter().chain(facts).collect()
         }
-        Brake::Storm | Brake::Owner | Brake::Freeze | Brake::Truncated | Brake::Permission | Brake::Trust => Vec::new(),
+        Brake::ControlGroup | Brake::Storm | Brake::Owner | Brake::DataLatch | Brake::Freeze => Vec::new(),
+        Brake::Truncated | Brake::Permission | Brake::Trust => Vec::new(),
     }
 }
 
