@@ -209,6 +209,8 @@ pub enum Question {
     },
     /// The pauses that hold.
     Pauses,
+    /// The latches that hold, and those that were cleared and are remembered.
+    Latches,
     /// The changes that were posted, the newest first.
     Changes(ChangeQuery),
     /// The policies in use, and what was wrong with the last reload.
@@ -294,7 +296,7 @@ pub struct ChangeQuery {
 pub struct Notice {
     /// Ordered and never given twice, also after a restart: the journal's row, and the place in it.
     pub id: NoticeId,
-    /// What it is about: `incident`, `pauses`, `policies`, `change`.
+    /// What it is about: `incident`, `pauses`, `latches`, `policies`, `change`.
     pub kind: &'static str,
     /// JSON, of the shape that the API has for it.
     pub data: String,

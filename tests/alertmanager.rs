@@ -78,6 +78,46 @@ async fn view(client: &AlertmanagerClient, wanted: &[Fingerprint]) -> PeerView {
 }
 
 #[tokio::test]
+async fn others_of_the_same_name_come_with_it_in_every_state() {
+    for release in BOTH {
+        let sink = Sink::start().await;
+        let am = Alertmanager::start(release, &config(sink.url()), &[]).await;
+        let client = observer(&[am.url()]);
+        let ours = [("alertname", "Slow"), ("deployment", "web")];
+        let escaped = [("alertname", "A \"name\" <&>\n"), ("deployment", "web")];
+        for alert in [
+            &ours[..],
+            &escaped,
+            &[("alertname", "Slow"), ("deployment", "cart")],
+            &[("alertname", "Slow"), ("pod", "search-1-a"), ("team", "inhibited")],
+            &[("alertname", "Slow"), ("pod", "search-1-b"), ("team", "inhibited")],
+            &[("alertname", "Slow"), ("deployment", "gone")],
+            &[("alertname", "A \"name\" <&>\n"), ("deployment", "cart")],
+            &[("alertname", "Other"), ("deployment", "cart")],
+            &[("alertname", "Boss")],
+        ] {
+            am.post_alert(alert, &[]).await;
+        }
+        am.silence(&[("alertname", "Slow"), ("deployment", "cart")]).await;
+        am.resolve_alert(&[("alertname", "Slow"), ("deployment", "gone")]).await;
+        let beside = async |wanted: &[(&str, &str)]| {
+            let seen = view(&client, &[fingerprint(wanted)]).await;
+            assert_eq!(seen.alike_left_out, 0);
+            seen.alike.iter().map(|alert| alert.labels.clone()).collect::<Vec<_>>()
+        };
+        eventually("two others, whatever their state", SOON, async || {
+            let seen = beside(&ours).await;
+            let cart = seen.contains(&labels(&[("alertname", "Slow"), ("deployment", "cart")]));
+            let pods = seen.iter().filter(|labels| labels.contains_key("pod")).count();
+            if seen.len() == 2 && cart && pods == 1 { Ok(()) } else { Err(format!("{release:?}: {seen:?}")) }
+        })
+        .await;
+        assert_eq!(beside(&escaped).await, [labels(&[("alertname", "A \"name\" <&>\n"), ("deployment", "cart")])]);
+        assert!(beside(&[("alertname", "Slow"), ("deployment", "nobody's")]).await.is_empty(), "of what it does not hold");
+    }
+}
+
+#[tokio::test]
 async fn alerts_are_read_in_every_state() {
     for release in BOTH {
         let sink = Sink::start().await;

@@ -126,6 +126,7 @@ async fn questions_reach_the_engine_as_they_were_asked() {
         (format!("incidents/{ID}"), format!("Incident(IncidentId(\"{ID}\"))")),
         (format!("incidents/{ID}/report"), format!("Report {{ incident: IncidentId(\"{ID}\"), format: Json }}")),
         ("pauses".to_owned(), "Pauses".to_owned()),
+        ("latches".to_owned(), "Latches".to_owned()),
         ("policies".to_owned(), "Policies".to_owned()),
         ("status".to_owned(), "Status".to_owned()),
     ] {
@@ -181,6 +182,12 @@ async fn operations_reach_the_engine_checked() {
             "pauses".to_owned(),
             json!({ "scope": "target", "name": "shop/checkout", "reason": "r", "by": "ada", "until": "2026-03-01T15:00:00+01:00" }),
             json!({ "operation": "pause", "scope": { "scope": "target", "name": "shop/checkout" }, "reason": "r", "by": "ada", "until": two_hours_on }),
+        ),
+        (
+            "POST",
+            "latches/3/clear".to_owned(),
+            json!({ "by": "ada", "reason": "nothing is missing" }),
+            json!({ "operation": "clear", "latch": 3, "by": "ada", "reason": "nothing is missing" }),
         ),
         ("DELETE", "pauses/3?by=ada%20l".to_owned(), Value::Null, json!({ "operation": "resume", "pause": 3, "by": "ada l" })),
     ] {
@@ -384,6 +391,8 @@ async fn what_makes_no_sense_is_refused_with_what_was_expected() {
         ),
         ("DELETE", "pauses/x?by=ada", Value::Null, 400, "the pause is not named by a number"),
         ("DELETE", "pauses/3", Value::Null, 400, "missing field `by`"),
+        ("POST", "latches/x/clear", json!({ "by": "ada", "reason": "r" }), 400, "the latch is not named by a number"),
+        ("POST", "latches/3/clear", json!({ "by": "ada" }), 400, "missing field `reason`"),
     ] {
         let reply = ask(&service, "operate", method, &format!("/api/v1/{path}"), &body).await;
         assert_eq!(reply.status, status, "{method} {path}: {}", reply.body);

@@ -98,6 +98,16 @@ impl Control for Engine {
                 });
                 json!({ "pauses": [pause] })
             }
+            Question::Latches => {
+                let latch = json!({
+                    "id": 3, "cause": "corruption", "because": "rule `data` says so", "target": "shop/web", "covers": ["shop/w*"],
+                    "policy": "shop", "incident": ID, "from": "2026-03-01T11:00:00.000Z",
+                });
+                let mut over = latch.clone();
+                over["id"] = json!(2);
+                over["cleared"] = json!({ "at": "2026-03-01T10:00:00.000Z", "by": "ada", "reason": "nothing is missing" });
+                json!({ "latches": [over, latch] })
+            }
             Question::Recall(Recall::Bad(what)) => {
                 let bad = json!({
                     "target": "deployment/shop/web", "release": format!("v1:{}", "b".repeat(64)), "images": ["shop:2"],
@@ -265,6 +275,12 @@ async fn lists_are_aligned_for_people_and_whole_for_scripts() {
 
     let pauses = service.ask("read", &["pauses"]).await;
     assert!(out(&pauses).contains("7   namespace shop  2026-03-01T13:00:00.000Z  ada  migration"), "{}", out(&pauses));
+
+    let latches = service.ask("read", &["latches"]).await;
+    let row = format!("3   corruption  shop/web, shop/w*  2026-03-01T11:00:00.000Z  {ID}  no       rule `data` says so");
+    assert!(out(&latches).contains(&row) && !out(&latches).contains("by ada"), "{}", out(&latches));
+    let all = service.ask("read", &["latches", "--all"]).await;
+    assert!(out(&all).contains("by ada: nothing is missing"), "{}", out(&all));
 }
 
 #[tokio::test]
@@ -295,6 +311,10 @@ async fn what_people_say_reaches_the_engine() {
         service.told(),
         json!({"operation": "approve", "incident": ID, "plan": HASH, "by": "bob", "overrides": overrides})
     );
+
+    let clear = service.ask("operate", &["clear", "3", "--reason", "nothing is missing"]).await;
+    assert_eq!((code(&clear), out(&clear)), (0, "cleared; latch 3 holds nothing any more\n".to_owned()), "{}", err(&clear));
+    assert_eq!(service.told(), json!({"operation": "clear", "latch": 3, "by": "ada", "reason": "nothing is missing"}));
 
     let mark = service.ask("operate", &["mark", ID, "wrong", "--reason", "it was the database"]).await;
     assert_eq!((code(&mark), out(&mark)), (0, format!("marked wrong; incident {ID} is `paged` now\n")), "{}", err(&mark));

@@ -90,6 +90,7 @@ fn numbers(brake: Brake, settings: &BrakeSettings) -> Vec<String> {
     let span = |time: &Duration| duration::format(*time);
     match brake {
         Brake::RecentChange => settings.recent_change.on().map(|n| vec![span(&n.within)]),
+        Brake::ControlGroup => settings.control_group.on().map(|n| vec![n.targets.to_string(), span(&n.within)]),
         Brake::FitTarget => settings.fit_target.on().map(|n| vec![span(&n.healthy), n.back.to_string(), span(&n.last_live)]),
         Brake::Cooldown => settings.cooldown.on().map(|n| vec![span(n)]),
         Brake::Budget => settings.budget.on().map(|n| vec![n.per_target.to_string(), span(&n.per), n.per_hour.to_string()]),
@@ -103,7 +104,9 @@ fn numbers(brake: Brake, settings: &BrakeSettings) -> Vec<String> {
         Brake::Trust => settings.trust.on().map(|n| vec![n.wrong.to_string(), span(&n.within)]),
         // None by default, which the table says in words.
         Brake::Freeze => settings.freeze.on().filter(|names| names.is_empty()).map(|_| vec!["none".to_owned()]),
-        Brake::HumanActive | Brake::Owner | Brake::Truncated | Brake::Paused | Brake::Permission => Some(Vec::new()),
+        Brake::HumanActive | Brake::Owner | Brake::DataLatch | Brake::Truncated | Brake::Paused | Brake::Permission => {
+            Some(Vec::new())
+        }
     }
     .unwrap_or_else(|| panic!("`{brake}` is off by default"))
 }

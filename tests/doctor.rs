@@ -149,6 +149,7 @@ async fn each_permission_that_is_missing_is_named() {
             { "apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["get", "list"] },
             { "apiGroups": [""], "resources": ["pods", "events"], "verbs": ["get", "list"] },
             { "apiGroups": [""], "resources": ["configmaps", "persistentvolumeclaims", "serviceaccounts", "namespaces"], "verbs": ["get"] },
+            { "apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"] },
             { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"] },
         ]);
         let kubeconfig = limited(&ns, rules, folder.path()).await;

@@ -80,7 +80,7 @@ fn every_key_means_something() {
     assert_eq!(policy.facts["users"].promql(), Some("users"));
 
     let [data, many, third] = policy.decide.as_slice() else { panic!("three rules") };
-    assert_eq!(data.verdict, VerdictRule::Page { to: vec!["database".to_owned()] });
+    assert_eq!(data.verdict, VerdictRule::Page { to: vec!["database".to_owned()], latch: false });
     assert_eq!(data.tell, ["lead"]);
     assert_eq!(many.verdict, VerdictRule::Rollback { levels: vec!["quick".to_owned(), "undo".to_owned()] });
     assert_eq!((many.mode, many.place.line), (Some(Mode::Approve), 15));

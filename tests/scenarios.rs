@@ -68,7 +68,8 @@ fn every_story_goes_as_it_was_read() {
 
 #[test]
 fn every_cell_of_the_table_of_events_against_states_has_a_story() {
-    let events = ["recovered", "joined", "reloaded", "target-gone", "newer-release", "put-back", "paused", "veto", "restart"];
+    let events =
+        ["recovered", "joined", "reloaded", "target-gone", "newer-release", "put-back", "paused", "latched", "veto", "restart"];
     let states = ["settle", "countdown", "approval", "executing", "verifying", "paged", "fix-forward"];
     let names: Vec<String> = stories().iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
     let cells = events.iter().flat_map(|event| states.iter().map(move |state| format!("{event}--{state}")));

@@ -6,6 +6,7 @@ mod backtest;
 mod bad;
 pub mod channels;
 mod check;
+mod clear;
 mod client;
 mod decisions;
 mod demo;
@@ -16,6 +17,7 @@ mod explain;
 mod generate;
 mod incidents;
 mod journal;
+mod latches;
 mod log_level;
 mod mark;
 mod memory;
@@ -158,6 +160,15 @@ Exit codes: 0 a rollback could be made of every target, 1 not of all of them. No
     #[command(after_help = r#"Examples:
   backout rearm shop --reason 'it looks at errors of the release alone now'"#)]
     Rearm(rearm::RearmArgs),
+    /// List the latches: what is not rolled back until somebody looked at the data
+    #[command(after_help = r#"Examples:
+  backout latches
+  backout latches --all   those that were cleared as well"#)]
+    Latches(latches::LatchesArgs),
+    /// Say that the data was looked at, so that a latch lets go
+    #[command(after_help = r#"Examples:
+  backout clear 3 --reason 'rows compared with the backup of 02:00: nothing is missing'  as `backout latches` numbers them"#)]
+    Clear(clear::ClearArgs),
     /// Stand down for a while
     #[command(after_help = r#"Examples:
   backout pause --scope namespace --name shop --for 2h --reason 'database migration'
@@ -244,6 +255,8 @@ pub fn run(cli: Cli) -> Exit {
         Command::Acknowledge(args) => wait(acknowledge::run(&args, output)).map(done),
         Command::Mark(args) => wait(mark::run(&args, output)).map(done),
         Command::Rearm(args) => wait(rearm::run(&args, output)).map(done),
+        Command::Latches(args) => wait(latches::run(&args, output)).map(done),
+        Command::Clear(args) => wait(clear::run(&args, output)).map(done),
         Command::Pause(args) => wait(pause::run(&args, output)).map(done),
         Command::Resume(args) => wait(resume::run(&args, output)).map(done),
         Command::Pauses(args) => wait(pauses::run(&args, output)).map(done),

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::incident::{Incident, Lane};
 use super::index::Index;
+use super::latch::Latch;
 use crate::model::{
     Alert, AlertStatus, Digest, Identity, IncidentId, Lookup, Occurrence, PauseScope, PostedChange, TargetId, TargetRef, Time,
 };
+use crate::policy::types::FLAPS;
 
 /// All that is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +26,9 @@ pub struct Book {
     pub targets: BTreeMap<String, History>,
     /// Pauses by number.
     pub pauses: BTreeMap<u64, Pause>,
+    /// Latches by number: all that hold, and cleared ones until they are forgotten.
+    #[serde(default)]
+    pub latches: BTreeMap<u64, Latch>,
     /// Changes that were posted, by their target's text; oldest first. Bounded, see `ledger::posted`.
     #[serde(default)]
     pub changes: BTreeMap<String, Vec<PostedChange>>,
@@ -46,7 +51,7 @@ pub struct Book {
     /// When closed incidents were last forgotten.
     #[serde(default)]
     pub forgot_at: Option<Time>,
-    /// Numbers pauses.
+    /// Numbers pauses and latches.
     pub next: u64,
     /// Derived from the above, never written.
     #[serde(skip)]
@@ -210,7 +215,7 @@ pub struct PastRollback {
 pub struct Damping {
     /// Times at which the target flapped. Bounded, oldest first: the penalty is computed from them, so that other numbers in
     /// the policy judge the same history.
-    pub flaps: [Option<Time>; 32],
+    pub flaps: [Option<Time>; FLAPS],
 }
 
 impl Damping {

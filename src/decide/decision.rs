@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::latch::Latching;
 use super::observation::Observation;
 use super::presence::Presence;
 use crate::model::{Brake, Dependency, Mode, Outcome, Plan, PlannedStep, Reason, Time};
@@ -135,6 +136,9 @@ pub struct Decision {
     /// What would be done at once, whatever the verdict: steps that nobody carries out yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub first: Vec<PlannedStep>,
+    /// What is to be latched: data may be corrupt, or a migration lies between the releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latch: Option<Latching>,
     /// The policy's figures, by name: what each came to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, String>,

@@ -98,7 +98,8 @@ fn firing(incident: &Incident, now: Time) -> Fact<PeerView> {
         labels: member.alert.labels.to_map(),
         state: PeerAlertState::Active,
     });
-    let peer = PeerView { peer: DRILL.to_owned(), up: std::time::Duration::MAX, alerts: held.collect(), watchdog_at: None };
+    let up = std::time::Duration::MAX;
+    let peer = PeerView { peer: DRILL.to_owned(), up, alerts: held.collect(), ..PeerView::default() };
     Fact::known(peer, now, DRILL)
 }
 

@@ -8,13 +8,12 @@ use super::ledger;
 use super::transition::{Event, IllegalEvent};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{AlertStatus, Applied, IncidentId, Mark, PauseScope, Time};
+use crate::policy::types::WRONGS;
 
 /// Consumed receipts that are remembered one by one.
 const RECEIPTS: usize = 8192;
 /// Gaps that are remembered.
 const GAPS: usize = 64;
-/// Rollbacks of a policy that were marked wrong and are remembered.
-const WRONGS: usize = 64;
 /// Occurrences that are remembered; the oldest are forgotten first.
 const SEEN: usize = 100_000;
 /// Without a record for this long, we stood still.
@@ -107,6 +106,8 @@ impl Book {
                     wrongs.clear();
                 }
             }
+            Record::Latched { latch } => self.latch(latch),
+            Record::Cleared { latch, cleared } => self.clear(*latch, cleared),
             Record::Forgotten { before } => {
                 self.forget(*before);
                 self.forgot_at = Some(at);

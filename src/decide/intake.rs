@@ -8,7 +8,7 @@ use super::limits::backoff;
 use super::locate;
 use super::observation::Purpose;
 use super::transition::Event;
-use super::{index, ledger, tell};
+use super::{index, latch, ledger, tell};
 use crate::journal::record::{Record, Stamped};
 use crate::journal::scan::Sighting;
 use crate::model::{
@@ -405,7 +405,9 @@ fn told(draft: &mut Draft<'_>, name: &str, known: bool, worse: bool) {
 fn joined(draft: &mut Draft<'_>, member: Member) {
     let name = member.alert.label("alertname").to_owned();
     let (was_critical, known) = (draft.incident.critical(), same_name(&draft.incident, &member.alert));
+    let alert = member.alert.clone();
     draft.record(Event::Joined { member: Box::new(member) });
+    latch::joined(draft, &alert);
     if let Phase::Paged = draft.incident.phase {
         told(draft, &name, known, !was_critical && draft.incident.critical());
     }

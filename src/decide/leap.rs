@@ -77,6 +77,11 @@ impl Book {
         }
         // An end is what somebody said; the begin is when we heard it.
         move_by(by, self.pauses.values_mut().map(|pause| &mut pause.from));
+        for latch in self.latches.values_mut() {
+            // When what it is about ended is the cluster's time.
+            move_by(by, [&mut latch.from]);
+            move_by(by, latch.cleared.as_mut().map(|cleared| &mut cleared.at));
+        }
         move_by(by, self.wrongs.values_mut().flatten().map(|wrong| &mut wrong.at));
         for gap in &mut self.gaps {
             move_by(by, [&mut gap.to]);

@@ -13,7 +13,7 @@ use super::limits::{LOST, backoff};
 use super::observation::{Observation, Purpose};
 use super::presence::Presence;
 use super::transition::Event;
-use super::verdict;
+use super::{latch, verdict};
 use crate::model::{Guard, Moment, Outcome, Reason, Resolution, Urgency};
 use crate::policy::types::{Step as ProcedureStep, VerdictRule};
 
@@ -178,8 +178,10 @@ fn conclude(draft: &mut Draft<'_>, decision: Decision) {
     }
     let (outcome, summary) = (decision.outcome, decision.summary.clone());
     let (reason, plan, tell) = (decision.reason, decision.plan.clone(), decision.tell.clone());
-    draft.record(Event::Decided { decision: Arc::new(decision) });
+    let decision = Arc::new(decision);
+    draft.record(Event::Decided { decision: Arc::clone(&decision) });
     draft.note(format!("decided {}: {summary}", outcome.as_str()));
+    latch::begin(draft, &decision);
     if let Some(plan) = plan {
         draft.record(Event::Planned { plan: Arc::new(plan) });
     }
@@ -273,7 +275,9 @@ fn stand_down(draft: &mut Draft<'_>, decision: Decision) {
     }
     let reason = if decision.reason == Reason::BrakeHeld { Reason::BrakeHeld } else { Reason::Redecided };
     let text = format!("stood down before the write: {}", decision.summary);
-    draft.record(Event::Decided { decision: Arc::new(decision) });
+    let decision = Arc::new(decision);
+    draft.record(Event::Decided { decision: Arc::clone(&decision) });
+    latch::begin(draft, &decision);
     draft.page(reason, Moment::Paged, &text, true);
 }
 

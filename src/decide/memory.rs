@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::book::{Book, History, Release};
 use super::incident::Incident;
 use super::limits::Limits;
-use crate::model::{Digest, TargetRef, Time};
+use crate::model::{Digest, PostedChange, TargetRef, Time};
 use crate::policy::duration;
 use crate::policy::types::FitTarget;
 
@@ -18,6 +18,10 @@ use crate::policy::types::FitTarget;
 const OTHERS: usize = 2_000;
 /// Open incidents on other targets that an excerpt tells of, the newest first.
 const INCIDENTS: usize = 2_000;
+/// Releases of another target that an excerpt tells of.
+const OTHERS_RELEASES: usize = 2;
+/// How long ago one that is over may have been heard of.
+const LATELY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The fewest hex digits of a release's digest that name it.
 const LEAST_DIGEST: usize = 12;
 
@@ -44,7 +48,10 @@ pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
     let changed = |history: &History| history.releases.last().map(|release| release.live_since);
     others.sort_by_key(|(name, history)| (std::cmp::Reverse(changed(history)), *name));
     let is_asked = |incident: &Incident| incident.target.as_ref().is_some_and(|target| targets.contains(&target.at));
-    let mut beside: Vec<&Incident> = book.open().filter(|incident| !is_asked(incident)).collect();
+    // One that is over may still show who else had the same, and when.
+    let lately = |incident: &Incident| book.alive_at.is_none_or(|now| now.since(incident.heard_at) <= LATELY);
+    let mut beside: Vec<&Incident> =
+        book.incidents.values().filter(|one| (one.is_open() || lately(one)) && !is_asked(one)).collect();
     beside.sort_by_key(|incident| (std::cmp::Reverse(incident.opened_at), incident.id.clone()));
     let cut = others.len() > OTHERS || beside.len() > INCIDENTS;
 
@@ -61,6 +68,7 @@ pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
         seen: Default::default(),
         targets: known.collect(),
         pauses: book.pauses.clone(),
+        latches: book.latches.clone(),
         wrongs: book.wrongs.clone(),
         gaps: book.gaps.clone(),
         alive_at: book.alive_at,
@@ -71,8 +79,8 @@ pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
         changes: book
             .changes
             .iter()
-            .filter(|(name, _)| names.contains(*name))
-            .map(|(name, all)| (name.clone(), all.clone()))
+            .map(|(name, all)| (name.clone(), changes(all, names.contains(name), book)))
+            .filter(|(_, kept)| !kept.is_empty())
             .collect(),
         forgot_at: book.forgot_at,
         next: book.next,
@@ -82,10 +90,16 @@ pub fn excerpt(book: &Book, targets: &BTreeSet<TargetRef>) -> (Book, bool) {
     (excerpt, cut)
 }
 
-/// Of another target: what runs, and what was rolled back.
+/// All changes of a target that is asked for; of another one those that may matter to who shows the same.
+fn changes(all: &[PostedChange], is_asked: bool, book: &Book) -> Vec<PostedChange> {
+    let lately = |change: &&PostedChange| book.alive_at.is_none_or(|now| now.since(change.at) <= LATELY);
+    all.iter().filter(|change| is_asked || lately(change)).cloned().collect()
+}
+
+/// Of another target: what runs and what ran before it, and what was rolled back.
 fn outline(history: &History) -> History {
-    let last = history.releases.last().cloned();
-    History { releases: last.into_iter().collect(), damping: Default::default(), ..history.clone() }
+    let earlier = history.releases.len().saturating_sub(OTHERS_RELEASES);
+    History { releases: history.releases.iter().skip(earlier).cloned().collect(), damping: Default::default(), ..history.clone() }
 }
 
 /// Of an incident on another target: that it is there, and its alerts.
@@ -290,7 +304,7 @@ mod tests {
         assert!(!cut);
         assert_eq!(excerpt.targets["deployment/shop/web"], book().targets["deployment/shop/web"]);
         let cart = &excerpt.targets["deployment/shop/cart"];
-        assert_eq!(cart.releases.iter().map(|release| release.images[0].as_str()).collect::<Vec<_>>(), ["shop:d"]);
+        assert_eq!(cart.releases.iter().map(|release| release.images[0].as_str()).collect::<Vec<_>>(), ["shop:e", "shop:d"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod about;
 mod act;
+pub mod alike;
 mod announce;
 pub mod book;
 pub mod brakes;
@@ -16,6 +17,7 @@ mod fold;
 pub mod incident;
 mod index;
 mod intake;
+pub mod latch;
 mod leap;
 pub mod ledger;
 mod life;

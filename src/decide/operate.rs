@@ -1,10 +1,11 @@
-//! What people do: veto, approve, acknowledge, pause, resume, mark; and what they tell of: changes. First checked against the book, then carried out as an input.
+//! What people do: veto, approve, acknowledge, pause, resume, mark, clear; and what they tell of: changes. First checked against the book, then carried out as an input.
 
 use super::book::{Book, Pause};
 use super::draft::Draft;
 use super::effect::{Context, Step};
 use super::events;
 use super::incident::{Approval, Incident, Phase};
+use super::latch::Cleared;
 use super::life;
 use super::transition::Event;
 use crate::journal::record::{Record, Stamped};
@@ -73,6 +74,11 @@ pub fn check(book: &Book, operation: &Operation, now: Time) -> Result<(), Operat
                 _ => Err(OperationError::Conflict(format!("no rollback of policy `{policy}` was marked wrong: it is trusted"))),
             }
         }
+        Operation::Clear { latch, by, reason } => {
+            named(by)?;
+            reasoned(reason)?;
+            clearable(book, *latch)
+        }
         Operation::LogLevel { by, .. } => named(by),
         Operation::Change { change } => {
             named(&change.by)?;
@@ -107,6 +113,14 @@ fn markable(book: &Book, id: &IncidentId) -> Result<(), OperationError> {
             let text = format!("incident `{id}` has no rollback, made or announced in shadow, that could be marked");
             Err(OperationError::Conflict(text))
         }
+    }
+}
+
+fn clearable(book: &Book, id: u64) -> Result<(), OperationError> {
+    match book.latches.get(&id).map(|latch| &latch.cleared) {
+        None => Err(OperationError::NotFound(format!("there is no latch `{id}`"))),
+        Some(None) => Ok(()),
+        Some(Some(by)) => Err(OperationError::Conflict(format!("latch `{id}` was cleared at {} by {}", by.at, by.by))),
     }
 }
 
@@ -215,6 +229,10 @@ pub(super) fn operate(ctx: &Context<'_>, book: &Book, now: Time, order: Order, s
         }
         Operation::Rearm { policy, by, reason } => {
             step.records.push(Stamped { at: now, record: Record::Rearmed { policy, by, reason } });
+        }
+        Operation::Clear { latch, by, reason } => {
+            let cleared = Cleared { at: now, by, identity, reason };
+            step.records.push(Stamped { at: now, record: Record::Cleared { latch, cleared } });
         }
         Operation::LogLevel { .. } => {}
         Operation::Change { change } => {

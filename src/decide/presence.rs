@@ -125,7 +125,7 @@ mod tests {
         let unknown = Unknown::new(UnknownKind::Empty, "it has no alerting rules");
         let peer = |watchdog: &Option<i64>| {
             let up = Duration::from_secs(3600);
-            let view = PeerView { peer: "am".to_owned(), up, alerts: Vec::new(), watchdog_at: watchdog.map(at) };
+            let view = PeerView { peer: "am".to_owned(), up, watchdog_at: watchdog.map(at), ..PeerView::default() };
             Fact::known(view, at(0), "am")
         };
         let evaluated_at = match evaluated {

@@ -5,6 +5,7 @@ use super::book::Book;
 use super::draft::Draft;
 use super::due::{self, Due};
 use super::effect::{Context, Input, Step};
+use super::latch;
 use super::leap;
 use super::life;
 use super::limits::Limits;
@@ -56,6 +57,7 @@ pub fn step(ctx: &Context<'_>, book: &Book, input: Input, now: Time) -> Step {
         Input::WatchHeard { at } => unwatched::heard(book, at, now, &mut step),
         Input::ClockSet { by, away } => leap::clock_set(ctx, book, now, (by, away), &mut step),
     }
+    latch::hold_others(ctx, book, now, &mut step);
     step
 }
 

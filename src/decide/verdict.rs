@@ -11,10 +11,13 @@ use super::observation::Observation;
 use super::plan;
 use super::presence::Presence;
 use super::scope::{IncidentScope, NOT_OBSERVED};
-use crate::model::{Brake, Dependency, Level, Mode, Outcome, Reason, Resolution, StepKind, Time, Unknown, UnknownKind};
+use crate::model::{Brake, Level, Mode, Outcome, Reason, StepKind, Time};
 use crate::policy::expr::{Expr, Tri, Unknown as ExprUnknown};
 use crate::policy::matcher;
 use crate::policy::types::{Condition, FactSource, FactSpec, Kind, Policy, Procedure, Rule, Step, VerdictRule};
+
+mod latches;
+mod unseen;
 
 /// Decides what is to become of an incident, by what was observed.
 pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: &Observation, now: Time) -> Decision {
@@ -31,9 +34,11 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
         decision.summary = "all its alerts are over, confirmed: there is nothing to decide".to_owned();
         return decision;
     }
-    decision.unknown = transient(observation, &decision.presence);
-    decision.blind_on = silent(observation, &decision.presence);
-    let judge = Judge { ctx, book, incident, policy, observation, now };
+    decision.unknown = unseen::transient(observation, &decision.presence);
+    decision.blind_on = unseen::silent(observation, &decision.presence);
+    let mut judge = Judge { ctx, book, incident, policy, observation, now, unsure_latch: None };
+    let others = judge.latches_of_others();
+    judge.unsure_latch = others.as_ref().err().cloned();
     let mut read = Vec::new();
     let deciding = judge.walk(&mut decision, &mut read);
     if !decision.wanted.is_empty() {
@@ -52,6 +57,9 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
             decision.summary = format!("whether rule `{}` holds cannot be told: {}", rule.name, why.join("; "));
         }
         Some((rule, _)) => judge.follow(rule, &read, &mut decision),
+    }
+    if let Ok(Some(wanted)) = others {
+        wanted.wins(&mut decision);
     }
     decision.figures = judge.figures();
     if !decision.wanted.is_empty() {
@@ -82,59 +90,13 @@ fn blank(ctx: &Context<'_>, incident: &Incident, observation: &Observation, pres
         unknown: Vec::new(),
         blind_on: None,
         first: Vec::new(),
+        latch: None,
         figures: BTreeMap::new(),
         to: Vec::new(),
         tell: Vec::new(),
         change_landed_at: None,
         observation: observation.clone(),
     }
-}
-
-/// What was unknown and might be known when it is asked for again.
-fn transient(observation: &Observation, presence: &Presence) -> Vec<String> {
-    let mut unknown = Vec::new();
-    if let Presence::Unknown(why) = presence {
-        unknown.push(why.clone());
-    }
-    if let Some(Resolution::Unknown { why }) = &observation.workload {
-        unknown.push(format!("the target: {why}"));
-    }
-    for (name, answer) in &observation.values {
-        for fact in std::iter::once(&answer.value).chain(&answer.floor) {
-            if let Err(why) = &fact.value
-                && !matches!(why.kind, UnknownKind::BelowFloor | UnknownKind::NotConfigured)
-            {
-                unknown.push(format!("facts.{name}: {why}"));
-            }
-        }
-    }
-    for (name, text) in &observation.texts {
-        if let Err(why) = &text.value
-            && why.kind != UnknownKind::NotConfigured
-        {
-            unknown.push(format!("facts.{name}: {why}"));
-        }
-    }
-    unknown
-}
-
-/// Which dependency did not answer: the first of those that more rests on.
-fn silent(observation: &Observation, presence: &Presence) -> Option<Dependency> {
-    let mute = |why: &Unknown| why.kind == UnknownKind::Unreachable;
-    if let Some(Resolution::Unknown { why }) = &observation.workload
-        && mute(why)
-    {
-        return Some(Dependency::Cluster);
-    }
-    let facts = observation.values.values().flat_map(|answer| std::iter::once(&answer.value).chain(&answer.floor));
-    let mut unseen = facts.filter_map(|fact| fact.value.as_ref().err());
-    let unsure = matches!(presence, Presence::Unknown(_));
-    let evaluated = observation.alerts.evaluated_at.value.as_ref().err().filter(|_| unsure);
-    if unseen.any(mute) || evaluated.is_some_and(mute) {
-        return Some(Dependency::Prometheus);
-    }
-    let mut peers = observation.alerts.peers.iter().filter_map(|peer| peer.value.as_ref().err());
-    (unsure && peers.any(mute)).then_some(Dependency::Alertmanager)
 }
 
 /// The facts that the first rule names which is about the alerts. Every decision reaches it, so that they are asked for with the
@@ -161,6 +123,8 @@ struct Judge<'a> {
     policy: &'a Policy,
     observation: &'a Observation,
     now: Time,
+    /// Why it is not known whether another policy wants the target latched, if it is not.
+    unsure_latch: Option<String>,
 }
 
 impl<'a> Judge<'a> {
@@ -264,9 +228,12 @@ impl<'a> Judge<'a> {
         decision.reason = Reason::Rule;
         decision.tell.clone_from(&rule.tell);
         match &rule.verdict {
-            VerdictRule::Page { to } => {
+            VerdictRule::Page { to, latch } => {
                 decision.to.clone_from(to);
                 decision.summary = format!("rule `{}` says page", rule.name);
+                if *latch {
+                    self.latch(rule, decision);
+                }
             }
             VerdictRule::FixForward { to } => {
                 decision.outcome = Outcome::FixForward;
@@ -346,6 +313,7 @@ impl<'a> Judge<'a> {
             presence: &decision.presence,
             read: &read,
             overrides: &[],
+            unsure_latch: self.unsure_latch.as_deref(),
             intervals: &self.ctx.policies.intervals,
             limits: self.ctx.limits,
             now: self.now,
@@ -358,7 +326,7 @@ impl<'a> Judge<'a> {
             scene.overrides = &approval.overrides;
         }
         decision.brakes = brakes::judge_all(&scene);
-        decision.change_landed_at = self.change_landed(&scene);
+        (decision.latch, decision.change_landed_at) = (self.migrated(&scene, decision), self.change_landed(&scene));
         (decision.outcome, decision.reason, decision.brake) = (Outcome::Page, Reason::Rule, None);
         let holding = decision.brakes.iter().find(|judgement| judgement.holds());
         match (holding, &decision.plan) {
@@ -386,8 +354,7 @@ impl<'a> Judge<'a> {
                 decision.outcome = Outcome::Rollback;
                 decision.summary = format!("rule `{}` says rollback: {} -> {}", rule.name, plan.from.label(), plan.to.label());
                 if let Some(why) = distrust {
-                    decision.summary.push_str("; the policy is not trusted: ");
-                    decision.summary.push_str(&why);
+                    decision.summary.push_str(&format!("; the policy is not trusted: {why}"));
                 }
             }
         }

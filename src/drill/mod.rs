@@ -228,10 +228,11 @@ async fn rehearsed(parts: &Parts<'_>, by: (&Policy, &Rule), cluster: &Arc<dyn Cl
 /// What the brakes say that look at what is there. Others look at the trouble, which is made up.
 fn brakes(decision: &Decision) -> Vec<Check> {
     let level = |brake: Brake| match brake {
-        Brake::FitTarget | Brake::Owner | Brake::Permission => Some(Level::Failed),
+        Brake::FitTarget | Brake::Owner | Brake::DataLatch | Brake::Permission => Some(Level::Failed),
         Brake::Cooldown | Brake::Budget | Brake::Flapping | Brake::Storm => Some(Level::Noted),
         Brake::HumanActive | Brake::Freeze | Brake::Paused => Some(Level::Noted),
-        Brake::RecentChange | Brake::QuietStart | Brake::StaleFacts | Brake::Truncated | Brake::Trust => None,
+        Brake::RecentChange | Brake::ControlGroup | Brake::QuietStart | Brake::StaleFacts => None,
+        Brake::Truncated | Brake::Trust => None,
     };
     let told = decision.brakes.iter().filter_map(|judgement| Some((judgement, level(judgement.brake)?)));
     let told = told.filter(|(judgement, level)| judgement.holds() || *level == Level::Failed);

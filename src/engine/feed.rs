@@ -88,7 +88,7 @@ impl Feed {
 fn changed(records: &[Stamped], view: &View<'_>) -> Vec<(&'static str, String)> {
     let mut told = Vec::new();
     let mut seen: BTreeSet<&IncidentId> = BTreeSet::new();
-    let (mut pauses, mut policies) = (false, false);
+    let (mut pauses, mut latches, mut policies) = (false, false, false);
     for stamped in records {
         match &stamped.record {
             Record::Incident { id, event } if is_seen(event) && seen.insert(id) => {
@@ -99,11 +99,17 @@ fn changed(records: &[Stamped], view: &View<'_>) -> Vec<(&'static str, String)> 
                 told.extend(serde_json::to_string(&view::change_row(change)).ok().map(|change| ("change", change)));
             }
             Record::Paused { .. } | Record::Resumed { .. } => pauses = true,
+            Record::Latched { .. } | Record::Cleared { .. } => latches = true,
             Record::Loaded { .. } => policies = true,
             _ => {}
         }
     }
-    for (kind, question, changed) in [("pauses", Question::Pauses, pauses), ("policies", Question::Policies, policies)] {
+    let lists = [
+        ("pauses", Question::Pauses, pauses),
+        ("latches", Question::Latches, latches),
+        ("policies", Question::Policies, policies),
+    ];
+    for (kind, question, changed) in lists {
         if changed && let Ok(answer) = view.answer(&question) {
             told.push((kind, answer.to_string()));
         }

@@ -12,7 +12,7 @@ use crate::decide::transition::Event;
 use crate::journal::census::Tally;
 use crate::journal::record::{Record, Stamped};
 use crate::metrics::{ActionResult, AlertResult, Asked, ChangeBy, Figure, Metrics};
-use crate::model::{AlertStatus, Brake, Reason, Resolution, Source, Time, Unknown, UnknownKind};
+use crate::model::{AlertStatus, Brake, LatchCause, Reason, Resolution, Source, Time, Unknown, UnknownKind};
 use crate::policy::types::Policies;
 
 /// Counts what became of a receipt's alerts; what was accepted was counted when it was acknowledged. So many firing ones concerned
@@ -139,6 +139,10 @@ pub(super) fn set(metrics: &Metrics, book: &Book, policies: &Policies, now: Time
         if let Some(policy) = policies.get(name) {
             metrics.access.trust_spent(name, brakes::distrust(policy, book, now).is_some());
         }
+    }
+    for cause in LatchCause::ALL {
+        let holding = book.latches.values().filter(|latch| latch.holds() && latch.wanted.cause == *cause).count();
+        metrics.access.latches(*cause, holding);
     }
     let mut open: BTreeMap<&'static str, usize> = Phase::OPEN.iter().map(|name| (*name, 0)).collect();
     let mut holding: BTreeMap<Brake, usize> = Brake::ALL.iter().map(|brake| (*brake, 0)).collect();

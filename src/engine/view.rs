@@ -6,14 +6,15 @@ use serde_json::{Value, json as object};
 use crate::decide::book::{Book, Pause};
 use crate::decide::brakes;
 use crate::decide::incident::{Incident, Phase};
+use crate::decide::latch::Latch;
 use crate::decide::limits::Limits;
 use crate::decide::memory::{self, Memory};
 use crate::decide::report;
 use crate::model::{Identity, IncidentId, PauseScope, Plan, PostedChange, Reason, Time};
 use crate::policy::types::{Policies, Policy};
 use crate::ports::answer::{
-    ChangeList, ChangeRow, IncidentDetail, IncidentList, IncidentRow, PauseList, PauseRow, PauseScopeRow, PolicyList, PolicyRow,
-    StatusAnswer,
+    ChangeList, ChangeRow, ClearedRow, IncidentDetail, IncidentList, IncidentRow, LatchList, LatchRow, PauseList, PauseRow,
+    PauseScopeRow, PolicyList, PolicyRow, StatusAnswer,
 };
 use crate::ports::{ChangeQuery, ControlError, IncidentCursor, IncidentFilter, IncidentQuery, Question, Recall, ReportFormat};
 
@@ -47,6 +48,7 @@ impl View<'_> {
                 let holding = self.book.pauses.values().filter(|pause| pause.until > self.now);
                 json(&PauseList { pauses: holding.map(pause_row).collect() })
             }
+            Question::Latches => json(&LatchList { latches: self.book.latches.values().map(latch_row).collect() }),
             Question::Recall(recall) => self.recall(recall),
             Question::Changes(query) => json(&self.changes(query)),
             Question::Policies => json(&self.policies()),
@@ -232,6 +234,26 @@ fn pause_row(pause: &Pause) -> PauseRow {
         identity: pause.identity.as_ref().map(Identity::to_string),
         from: pause.from.to_string(),
         until: pause.until.to_string(),
+    }
+}
+
+fn latch_row(latch: &Latch) -> LatchRow {
+    let cleared = latch.cleared.as_ref().map(|cleared| ClearedRow {
+        at: cleared.at.to_string(),
+        by: cleared.by.clone(),
+        identity: cleared.identity.as_ref().map(Identity::to_string),
+        reason: cleared.reason.clone(),
+    });
+    LatchRow {
+        id: latch.id,
+        cause: latch.wanted.cause.as_str().to_owned(),
+        because: latch.wanted.because.clone(),
+        target: latch.target.as_ref().map(|target| format!("{}/{}", target.namespace, target.name)),
+        covers: latch.wanted.covers.clone(),
+        policy: latch.wanted.policy.clone(),
+        incident: latch.incident.0.clone(),
+        from: latch.from.to_string(),
+        cleared,
     }
 }
 

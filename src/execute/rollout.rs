@@ -72,6 +72,7 @@ mod tests {
             writes: Vec::new(),
             last_rollback: None,
             replica_sets: vec![set],
+            migrations: Ok(Vec::new()),
         }
     }
 

@@ -5,6 +5,7 @@ mod changes;
 mod document;
 mod events;
 mod incidents;
+mod latches;
 mod memory;
 mod operations;
 mod pauses;
@@ -45,6 +46,8 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .routes(routes!(operations::mark))
         .routes(routes!(pauses::list, pauses::begin))
         .routes(routes!(pauses::end))
+        .routes(routes!(latches::list))
+        .routes(routes!(latches::clear))
         .routes(routes!(changes::list))
         .routes(routes!(events::events))
         .routes(routes!(memory::book))

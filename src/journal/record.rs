@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decide::book::{Pause, Pending, Seen};
+use crate::decide::latch::{Cleared, Latch};
 use crate::decide::transition::Event;
 use crate::model::{IncidentId, Order, PostedChange, Time, WatchEvent, Workload};
 
@@ -99,6 +100,18 @@ pub enum Record {
         by: String,
         /// Why.
         reason: String,
+    },
+    /// Nothing is rolled back on these targets until somebody looked at their data.
+    Latched {
+        /// How.
+        latch: Box<Latch>,
+    },
+    /// Somebody looked: a latch lets go.
+    Cleared {
+        /// Which.
+        latch: u64,
+        /// Who, when and why.
+        cleared: Cleared,
     },
     /// Closed incidents and old occurrences are forgotten.
     Forgotten {

@@ -3,7 +3,7 @@
 use prometheus::{Error, Gauge, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Make;
-use crate::model::Mark;
+use crate::model::{LatchCause, Mark};
 
 label_values! {
     /// Why a request with a credential, or without one, was not let in.
@@ -36,6 +36,7 @@ label_values! {
 pub struct AccessMetrics {
     marks: IntCounterVec,
     trust_spent: IntGaugeVec,
+    latches: IntGaugeVec,
     logins_refused: IntCounterVec,
     tls_refused: IntCounterVec,
     tls_reloads: IntCounterVec,
@@ -55,6 +56,7 @@ impl AccessMetrics {
                 "1: rollbacks of this policy were marked wrong, and it asks for approval.",
                 &["policy"],
             )?,
+            latches: make.gauges("latches", "Latches that hold until somebody looked at the data.", &["cause"])?,
             logins_refused: make.counters("logins_refused_total", "Requests to the API that were not let in.", &["reason"])?,
             tls_refused: make.counters("tls_refused_total", "TLS connections that came to no request.", &["reason"])?,
             tls_reloads: make.counters("tls_reloads_total", "Times that certificates were read again.", &["result"])?,
@@ -65,6 +67,9 @@ impl AccessMetrics {
             )?,
             event_watchers: make.gauge("event_watchers", "Who watches the events of the API.")?,
         };
+        for cause in LatchCause::ALL {
+            metrics.latches(*cause, 0);
+        }
         for reason in LoginRefusal::ALL {
             metrics.logins_refused.with_label_values(&[reason.as_str()]);
         }
@@ -96,6 +101,11 @@ impl AccessMetrics {
     /// `backout_policy_trust_spent{policy}`: whether it asks for approval because rollbacks of it were marked wrong.
     pub fn trust_spent(&self, policy: &str, spent: bool) {
         self.trust_spent.with_label_values(&[policy]).set(i64::from(spent));
+    }
+
+    /// `backout_latches{cause}`: so many latches hold.
+    pub fn latches(&self, cause: LatchCause, holding: usize) {
+        self.latches.with_label_values(&[cause.as_str()]).set(i64::try_from(holding).unwrap_or(i64::MAX));
     }
 
     /// `backout_logins_refused_total{reason}`: a request to the API was not let in.

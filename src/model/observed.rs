@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Fact, Labels, Occurrence, Owner, Strategy, TargetId, Time, Unknown};
+use super::{Digest, Fact, Labels, Migration, Occurrence, Owner, Strategy, TargetId, Time, Unknown};
 
 /// How many pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,17 @@ pub struct Workload {
     pub last_rollback: Option<String>,
     /// Every ReplicaSet that it controls, by revision, oldest first.
     pub replica_sets: Vec<ReplicaSetSeen>,
+    /// Jobs of its namespace that change data, the one that ended last at the end; or why they could not be read. Bounded.
+    #[serde(default = "no_migration", skip_serializing_if = "is_without_migration")]
+    pub migrations: Result<Vec<Migration>, Unknown>,
+}
+
+fn no_migration() -> Result<Vec<Migration>, Unknown> {
+    Ok(Vec::new())
+}
+
+fn is_without_migration(read: &Result<Vec<Migration>, Unknown>) -> bool {
+    read.as_ref().is_ok_and(Vec::is_empty)
 }
 
 impl Workload {
@@ -194,8 +205,17 @@ pub struct AlertOnPeer {
     pub state: PeerAlertState,
 }
 
-/// One Alertmanager peer's answer.
+/// An alert of the same name as one that was asked for: who else shows the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertAlike {
+    /// Which firing (milliseconds).
+    pub occurrence: Occurrence,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// One Alertmanager peer's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerView {
     /// Its address as configured (no credentials).
     pub peer: String,
@@ -206,6 +226,16 @@ pub struct PeerView {
     /// When Prometheus last sent it the alert that always fires, if it holds that one; by the peer's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog_at: Option<Time>,
+    /// Others that it holds, of the same names as those: the nearest in time first, bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alike: Vec<AlertAlike>,
+    /// How many more of those there are, each at least as far in time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub alike_left_out: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What all Alertmanager peers say about some alerts, and whether anybody still evaluates rules.

@@ -166,6 +166,15 @@ pub enum Operation {
         /// Why.
         reason: String,
     },
+    /// Say that data was looked at: a latch lets go.
+    Clear {
+        /// Which latch.
+        latch: u64,
+        /// Who.
+        by: String,
+        /// What was found, and why going back is safe again.
+        reason: String,
+    },
     /// Say what the process logs. Only written down here: it is done by who hears of it first.
     LogLevel {
         /// The directives, as in `RUST_LOG`.
@@ -191,6 +200,7 @@ impl Operation {
             Self::Resume { .. } => "resume",
             Self::Mark { .. } => "mark",
             Self::Rearm { .. } => "rearm",
+            Self::Clear { .. } => "clear",
             Self::LogLevel { .. } => "log_level",
             Self::Change { .. } => "change",
         }
@@ -203,7 +213,8 @@ impl Operation {
             | Self::Approve { incident, .. }
             | Self::Acknowledge { incident, .. }
             | Self::Mark { incident, .. } => Some(incident),
-            Self::Pause { .. } | Self::Resume { .. } | Self::Rearm { .. } | Self::LogLevel { .. } | Self::Change { .. } => None,
+            Self::Pause { .. } | Self::Resume { .. } | Self::Rearm { .. } | Self::Clear { .. } => None,
+            Self::LogLevel { .. } | Self::Change { .. } => None,
         }
     }
 
@@ -216,6 +227,7 @@ impl Operation {
             | Self::Pause { by, .. }
             | Self::Resume { by, .. }
             | Self::Rearm { by, .. }
+            | Self::Clear { by, .. }
             | Self::LogLevel { by, .. }
             | Self::Mark { by, .. } => by,
             Self::Change { change } => &change.by,

@@ -108,18 +108,32 @@ named! {
         HumanActive = "human_active",
         /// A GitOps owner would undo the write.
         Owner = "owner",
+        /// Corruption is suspected, or a migration lies between the releases.
+        DataLatch = "data_latch",
         /// Now is a time in which the policy wants nothing rolled back.
         Freeze = "freeze",
         /// Somebody paused us, with a reason.
         Paused = "paused",
         /// A fact that the decision rests on is unknown or too old.
         StaleFacts = "stale_facts",
+        /// Targets that did not change show the same.
+        ControlGroup = "control_group",
         /// The notification was cut and the rule draws on absence.
         Truncated = "truncated",
         /// The cluster, or the policy's `targets`, refuse what the plan needs.
         Permission = "permission",
         /// People marked its rollbacks wrong: the policy asks before it acts.
         Trust = "trust",
+    }
+}
+
+named! {
+    /// Why a target is latched.
+    LatchCause {
+        /// A rule said that data may be corrupt.
+        Corruption = "corruption",
+        /// A Job changed data since the release to go back to.
+        Migration = "migration",
     }
 }
 

@@ -1,6 +1,7 @@
 //! Asking every Alertmanager peer what it holds of some alerts: the evidence that an alert still fires, or that somebody has
 //! silenced it. Reads only; pages are `notify`'s business.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::http::{good, json, unusable};
+use crate::decide::alike;
 use crate::model::{
-    AlertOnPeer, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState, PeerView, Time, Unknown, UnknownKind,
+    AlertAlike, AlertOnPeer, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState, PeerView, Time, Unknown,
+    UnknownKind,
 };
 use crate::outgoing::{Clients, Endpoint, EndpointError, EndpointSettings, Question};
 use crate::policy::matcher::{self, Matcher};
@@ -75,10 +78,15 @@ impl AlertmanagerClient {
         let status: Status = json(&good(peer.ask(Question::get("api/v2/status", &[])).await)?)?;
         let started = Time::parse(&status.uptime).ok_or_else(|| unusable("its status has no time of start"))?;
         let (answer, watchdog_at) = tokio::join!(peer.ask(Question::get("api/v2/alerts", &EVERYTHING)), self.watchdog_at(peer));
-        let found = select(&good(answer)?.body, wanted)?;
+        let answer = good(answer)?;
+        let items: Vec<Item<'_>> =
+            serde_json::from_slice(&answer.body).map_err(|error| unusable(format!("answered something unexpected: {error}")))?;
+        let found = select(&items, wanted)?;
         let silences = self.silences(peer, &found).await;
-        let alerts = found.into_iter().map(|seen| seen.with(&silences)).collect();
-        Ok(PeerView { peer: peer.name().to_owned(), up: self.clock.now().since(started), alerts, watchdog_at })
+        let alerts: Vec<AlertOnPeer> = found.into_iter().map(|seen| seen.with(&silences)).collect();
+        let (alike, alike_left_out) = alike::nearest(&alerts, named_like(&items, &alerts, wanted)?);
+        let up = self.clock.now().since(started);
+        Ok(PeerView { peer: peer.name().to_owned(), up, alerts, watchdog_at, alike, alike_left_out })
     }
 
     /// When the alert that always fires last came in. Where several match, the one that is heard of least: each of them must be
@@ -146,27 +154,45 @@ impl Seen {
 }
 
 /// Picks the alerts of interest out of an answer that may hold tens of thousands of others.
-fn select(body: &[u8], wanted: &BTreeSet<Fingerprint>) -> Result<Vec<Seen>, Unknown> {
-    let items: Vec<Item<'_>> =
-        serde_json::from_slice(body).map_err(|error| unusable(format!("answered something unexpected: {error}")))?;
+fn select(items: &[Item<'_>], wanted: &BTreeSet<Fingerprint>) -> Result<Vec<Seen>, Unknown> {
     let mut found = Vec::new();
     for item in items {
-        let labels = || serde_json::from_str::<Labels>(item.labels.get()).map_err(|error| unusable(error.to_string()));
-        // Whoever leaves the fingerprint out must not look as if the alert were gone.
-        let fingerprint = match item.fingerprint.and_then(Fingerprint::parse) {
-            Some(fingerprint) => fingerprint,
-            None => Fingerprint::of(labels()?.iter().map(|(name, value)| (name.as_str(), value.as_str()))),
-        };
+        let fingerprint = item.fingerprint()?;
         if !wanted.contains(&fingerprint) {
             continue;
         }
-        let starts_at = Time::parse(item.starts_at).ok_or_else(|| unusable("an alert's `startsAt` is no time"))?;
-        let mut silenced_by = item.status.silenced_by;
+        let (starts_at, labels) = (item.starts_at()?, item.labels()?);
+        let mut silenced_by = item.status.silenced_by.clone();
         silenced_by.sort();
         let inhibited = !item.status.inhibited_by.is_empty();
-        found.push(Seen { occurrence: Occurrence { fingerprint, starts_at }, labels: labels()?, silenced_by, inhibited });
+        found.push(Seen { occurrence: Occurrence { fingerprint, starts_at }, labels, silenced_by, inhibited });
     }
     Ok(found)
+}
+
+/// Of the same answer, whatever is called like one of those that were found.
+fn named_like(items: &[Item<'_>], found: &[AlertOnPeer], wanted: &BTreeSet<Fingerprint>) -> Result<Vec<AlertAlike>, Unknown> {
+    let names: BTreeSet<&str> = found.iter().map(|alert| alert.labels.get("alertname").map_or("", String::as_str)).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut alike = Vec::new();
+    for item in items {
+        let named: Named<'_> = serde_json::from_str(item.labels.get()).map_err(|error| unusable(error.to_string()))?;
+        let fingerprint = item.fingerprint()?;
+        if names.contains(named.alertname.as_ref()) && !wanted.contains(&fingerprint) {
+            let occurrence = Occurrence { fingerprint, starts_at: item.starts_at()? };
+            alike.push(AlertAlike { occurrence, labels: item.labels()? });
+        }
+    }
+    Ok(alike)
+}
+
+/// Of an alert's labels the one that names it: most alerts need not be read further.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow, default)]
+    alertname: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -192,6 +218,24 @@ struct Item<'a> {
     #[serde(borrow)]
     labels: &'a RawValue,
     status: ItemStatus,
+}
+
+impl Item<'_> {
+    /// As it is said; whoever leaves it out must not look as if the alert were gone.
+    fn fingerprint(&self) -> Result<Fingerprint, Unknown> {
+        match self.fingerprint.and_then(Fingerprint::parse) {
+            Some(fingerprint) => Ok(fingerprint),
+            None => Ok(Fingerprint::of(self.labels()?.iter().map(|(name, value)| (name.as_str(), value.as_str())))),
+        }
+    }
+
+    fn labels(&self) -> Result<Labels, Unknown> {
+        serde_json::from_str(self.labels.get()).map_err(|error| unusable(error.to_string()))
+    }
+
+    fn starts_at(&self) -> Result<Time, Unknown> {
+        Time::parse(self.starts_at).ok_or_else(|| unusable("an alert's `startsAt` is no time"))
+    }
 }
 
 #[derive(Deserialize)]

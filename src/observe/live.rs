@@ -10,9 +10,10 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::ask::get;
+use super::migrations::migrations;
 use super::workload::{cannot_create, workload};
 use crate::model::manifest::{controller, items, selector, text};
-use crate::model::{Lookup, Resolution, TargetId, TargetRef, Time, Unknown, UnknownKind, Workload};
+use crate::model::{Lookup, MIGRATION, Resolution, TargetId, TargetRef, Time, Unknown, UnknownKind, Workload};
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
@@ -31,8 +32,8 @@ pub struct ClusterReader {
     selectors: Arc<Mutex<BTreeMap<TargetRef, String>>>,
 }
 
-/// What belongs to a Deployment: its ReplicaSets, its pods and its Namespace, as they were answered.
-type Around = (Answer, Answer, Answer);
+/// What belongs to a Deployment: its ReplicaSets, its pods, its Namespace and the migrations in it, as they were answered.
+type Around = (Answer, Answer, Answer, Answer);
 type Answer = Result<Option<Value>, Unknown>;
 
 /// A Deployment as it was read.
@@ -97,7 +98,7 @@ impl ClusterReader {
             )));
         }
         let selector = selector(&deployment);
-        let (sets, pods, namespace_object) = match around.filter(|_| guess.as_ref() == Some(&selector)) {
+        let (sets, pods, namespace_object, jobs) = match around.filter(|_| guess.as_ref() == Some(&selector)) {
             Some(around) => around,
             None => {
                 let around = self.around(namespace, &selector).await;
@@ -114,7 +115,8 @@ impl ClusterReader {
             other => other?,
         };
         let sets = items(&sets, "/items");
-        let workload = workload(at, &deployment, sets, items(&pods, "/items"), namespace_object.as_ref());
+        let mut workload = workload(at, &deployment, sets, items(&pods, "/items"), namespace_object.as_ref());
+        workload.migrations = migrations(jobs);
         let cannot_create = cannot_create(&workload, sets);
         Ok(Seen { workload, cannot_create })
     }
@@ -125,10 +127,13 @@ impl ClusterReader {
         let sets_path = format!("/apis/apps/v1/namespaces/{namespace}/replicasets?labelSelector={of_it}");
         let pods_path = format!("/api/v1/namespaces/{namespace}/pods?limit={PODS_LOOKED_AT}&labelSelector={of_it}");
         let namespace_path = format!("/api/v1/namespaces/{namespace}");
+        let labelled: String = form_urlencoded::byte_serialize(MIGRATION.as_bytes()).collect();
+        let jobs_path = format!("/apis/batch/v1/namespaces/{namespace}/jobs?labelSelector={labelled}");
         tokio::join!(
             get::<Value>(&self.client, &sets_path, REQUEST_LIMIT),
             get::<Value>(&self.client, &pods_path, REQUEST_LIMIT),
             get::<Value>(&self.client, &namespace_path, REQUEST_LIMIT),
+            get::<Value>(&self.client, &jobs_path, REQUEST_LIMIT),
         )
     }
 

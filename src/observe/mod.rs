@@ -7,6 +7,7 @@ mod cache;
 mod follow;
 mod http;
 mod live;
+mod migrations;
 mod outbox;
 mod probe;
 mod prometheus;

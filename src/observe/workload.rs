@@ -30,6 +30,7 @@ pub(super) fn workload(at: TargetRef, deployment: &Value, sets: &[Value], pods: 
         writes: manifest::writes_of_others(deployment),
         last_rollback: manifest::last_rollback(deployment).map(|last| last.incident),
         replica_sets: replica_sets(&uid, sets, pods),
+        migrations: Ok(Vec::new()),
         id: TargetId { at, uid },
     };
     if workload.complete() {

@@ -112,7 +112,7 @@ pub fn channels_named(policies: &Policies) -> Vec<(String, Place)> {
         for rule in &policy.decide {
             let to = match &rule.verdict {
                 VerdictRule::Rollback { .. } => &[][..],
-                VerdictRule::Page { to } | VerdictRule::FixForward { to } => to,
+                VerdictRule::Page { to, .. } | VerdictRule::FixForward { to } => to,
             };
             named.extend(to.iter().chain(&rule.tell).map(|name| (name.clone(), rule.place.clone())));
         }

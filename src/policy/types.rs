@@ -18,7 +18,10 @@ mod fact;
 mod people;
 mod procedure;
 
-pub use brakes::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts, Storm, Trust};
+pub use brakes::{
+    BrakeSettings, Budget, ControlGroup, DataLatch, FLAPS, FitTarget, Flapping, ROLLBACKS, RecentChange, Setting, StaleFacts,
+    Storm, Trust, WRONGS,
+};
 pub use fact::{FactSource, FactSpec, Floor, from_number, from_text};
 pub use people::{Announcement, MessageWords, Objectives};
 pub use procedure::{HttpCheckSpec, Kind, Procedure, Step, Verify};
@@ -42,6 +45,8 @@ pub struct Policies {
     index: Index,
     /// By name.
     places: BTreeMap<String, usize>,
+    /// Whether a rule of a policy that is not in shadow latches.
+    can_latch: bool,
 }
 
 impl Policies {
@@ -50,7 +55,14 @@ impl Policies {
         let matchers: Vec<&[Matcher]> = policies.iter().map(|policy| policy.matchers.as_slice()).collect();
         let index = Index::new(&matchers);
         let places = policies.iter().enumerate().rev().map(|(place, policy)| (policy.name.clone(), place)).collect();
-        Self { policies, procedures, index, places, ..Self::default() }
+        let live = policies.iter().filter(|policy| policy.mode > Mode::Shadow);
+        let can_latch = live.flat_map(|policy| &policy.decide).any(Rule::latches);
+        Self { policies, procedures, index, places, can_latch, ..Self::default() }
+    }
+
+    /// Whether any policy may latch a target.
+    pub fn can_latch(&self) -> bool {
+        self.can_latch
     }
 
     /// The policy of that name.
@@ -170,6 +182,13 @@ pub struct Rule {
     pub verdict: VerdictRule,
 }
 
+impl Rule {
+    /// Whether it latches, outside of shadow.
+    pub fn latches(&self) -> bool {
+        matches!(self.verdict, VerdictRule::Page { latch: true, .. }) && self.mode != Some(Mode::Shadow)
+    }
+}
+
 /// What a rule requires of the facts.
 #[derive(Clone, Debug)]
 pub enum Condition {
@@ -203,6 +222,8 @@ pub enum VerdictRule {
     Page {
         /// Names of channels.
         to: Vec<String>,
+        /// Whether the target is latched: data may be corrupt.
+        latch: bool,
     },
     /// Leave it to be fixed forward.
     FixForward {

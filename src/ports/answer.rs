@@ -115,6 +115,64 @@ pub struct PauseList {
     pub pauses: Vec<PauseRow>,
 }
 
+/// A latch: nothing is rolled back on what it covers until a named person looked at the data.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Latch)]
+pub struct LatchRow {
+    /// Its number.
+    pub id: u64,
+    /// What began it: `corruption` or `migration`.
+    pub cause: String,
+    /// The same in words.
+    pub because: String,
+    /// The target on which it began, `NAMESPACE/NAME`, where that was found.
+    pub target: Option<String>,
+    /// What it covers besides: patterns of `NAMESPACE/NAME`.
+    pub covers: Vec<String>,
+    /// The policy that wanted it.
+    pub policy: String,
+    /// The incident that began it.
+    pub incident: String,
+    /// Since when.
+    #[schema(format = DateTime)]
+    pub from: String,
+    /// Who let go of it; absent while it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub cleared: Option<ClearedRow>,
+}
+
+/// Who let go of a latch.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Cleared)]
+pub struct ClearedRow {
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Who, as he says.
+    pub by: String,
+    /// As whom he is known: his credential.
+    pub identity: Option<String>,
+    /// What was found.
+    pub reason: String,
+}
+
+/// The latches that hold, and those that were cleared and are remembered.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct LatchList {
+    /// The latches, the newest last.
+    pub latches: Vec<LatchRow>,
+}
+
+/// A latch was cleared.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct LatchCleared {
+    /// Always true.
+    pub done: bool,
+    /// Its number.
+    pub latch: u64,
+}
+
 /// A change that was posted.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = PostedChange)]

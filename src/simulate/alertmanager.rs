@@ -1,13 +1,14 @@
 //! Alertmanager: peers that hold the same alerts, silences, inhibition, and the notifications that go out, as real webhook bodies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::decide::alike;
 use crate::model::{
-    Alert, AlertOnPeer, AlertStatus, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState, PeerView, Texts,
-    Time, Unknown, UnknownKind,
+    Alert, AlertAlike, AlertOnPeer, AlertStatus, AlertmanagerView, Fact, Fingerprint, Labels, Occurrence, PeerAlertState,
+    PeerView, Texts, Time, Unknown, UnknownKind,
 };
 use crate::policy::matcher::{Matcher, all_match_with};
 
@@ -197,12 +198,28 @@ impl Alertmanager {
             let ours = |held: &&Held| {
                 !peer.empty && held.alert.status == AlertStatus::Firing && fingerprints.contains(&held.alert.fingerprint)
             };
-            let alerts = self.held.values().filter(ours).map(|held| AlertOnPeer {
-                occurrence: Occurrence { fingerprint: held.alert.fingerprint, starts_at: held.alert.starts_at },
-                labels: held.alert.labels.to_map(),
-                state: self.state(&held.alert),
+            let alerts: Vec<AlertOnPeer> = self
+                .held
+                .values()
+                .filter(ours)
+                .map(|held| AlertOnPeer {
+                    occurrence: Occurrence { fingerprint: held.alert.fingerprint, starts_at: held.alert.starts_at },
+                    labels: held.alert.labels.to_map(),
+                    state: self.state(&held.alert),
+                })
+                .collect();
+            let names: BTreeSet<&str> =
+                alerts.iter().filter_map(|alert| alert.labels.get("alertname").map(String::as_str)).collect();
+            let others = self.held.values().filter(|held| {
+                names.contains(held.alert.label("alertname"))
+                    && held.alert.status == AlertStatus::Firing
+                    && !fingerprints.contains(&held.alert.fingerprint)
             });
-            let view = PeerView { peer: name.clone(), up: now.since(peer.up_since), alerts: alerts.collect(), watchdog_at: None };
+            let others =
+                others.map(|held| AlertAlike { occurrence: held.alert.occurrence(), labels: held.alert.labels.to_map() });
+            let (alike, alike_left_out) = alike::nearest(&alerts, others);
+            let up = now.since(peer.up_since);
+            let view = PeerView { peer: name.clone(), up, alerts, watchdog_at: None, alike, alike_left_out };
             Fact::known(view, now, name)
         });
         AlertmanagerView { peers: peers.collect(), evaluated_at }

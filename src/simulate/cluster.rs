@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::deployment::{Deployment, Images, ReplicaSet};
+use super::migration::Migrations;
 use super::recorded::Past;
 use super::watch::Watch;
 use crate::model::manifest;
@@ -45,6 +46,8 @@ pub(super) struct Cluster {
     pub(super) config_maps: BTreeSet<String>,
     /// Reasons in `backout.dev/pause` on namespaces.
     pub(super) paused_namespaces: BTreeMap<String, String>,
+    /// Jobs that change data.
+    pub(super) migrations: Migrations,
     /// Since when the API server does not answer.
     pub(super) down_since: Option<Time>,
     /// Since when the watch is cut off.
@@ -249,6 +252,7 @@ impl Cluster {
             writes: manifest::writes_of_others(&manifest),
             last_rollback: manifest::last_rollback(&manifest).map(|last| last.incident),
             replica_sets: sets,
+            migrations: self.migrations.of(&deployment.at.namespace),
         }
     }
 

@@ -10,8 +10,8 @@ use super::line::{Line, parse_duration};
 use super::prometheus::{Rule, Series};
 use super::world::{NewDeployment, Part, World};
 use crate::model::{
-    Alert, AlertStatus, ChangeId, ChangeKind, IncidentId, Labels, Mark, Operation, PauseScope, PlanHash, PostedChange, TargetRef,
-    Texts, Time, Unknown, UnknownKind,
+    Alert, AlertStatus, ChangeId, ChangeKind, IncidentId, Labels, Mark, MigrationState, Operation, PauseScope, PlanHash,
+    PostedChange, TargetRef, Texts, Time, Unknown, UnknownKind,
 };
 use crate::policy::matcher::Matcher;
 
@@ -96,6 +96,15 @@ pub enum Person {
         /// Why.
         reason: String,
     },
+    /// Says that the data was looked at.
+    Clear {
+        /// Which latch.
+        latch: u64,
+        /// Who.
+        by: String,
+        /// What was found.
+        reason: String,
+    },
     /// Something was changed.
     Change {
         /// The change; its times are told when it is.
@@ -122,6 +131,8 @@ pub enum Event {
     PauseNamespace { namespace: String, reason: String },
     Delete(TargetRef),
     DeleteConfigMap(String),
+    Migrate { namespace: String, name: String, image: String, state: MigrationState },
+    DeleteMigration { namespace: String, name: String },
     Break(String),
     RefusePods(Option<String>),
     Fire { labels: Labels, onset: Option<Duration>, tail: Option<Duration> },
@@ -200,6 +211,7 @@ impl Person {
             Self::Rearm { policy, by, reason } => {
                 Operation::Rearm { policy: policy.clone(), by: by.clone(), reason: reason.clone() }
             }
+            Self::Clear { latch, by, reason } => Operation::Clear { latch: *latch, by: by.clone(), reason: reason.clone() },
             Self::Change { change } => {
                 Operation::Change { change: Box::new(PostedChange { at: driver.now(), ..(**change).clone() }) }
             }
@@ -223,6 +235,8 @@ impl Event {
             Self::PauseNamespace { namespace, reason } => world.pause_namespace(namespace, reason),
             Self::Delete(at) => world.delete(at),
             Self::DeleteConfigMap(name) => world.delete_config_map(name),
+            Self::DeleteMigration { namespace, name } => world.delete_migration(namespace, name),
+            Self::Migrate { namespace, name, image, state } => world.migrate(namespace, name, image, *state),
             Self::Break(image) => world.break_image(image),
             Self::RefusePods(why) => world.refuse_pods(why.clone()),
             Self::Fire { labels, onset, tail } => {
@@ -309,6 +323,11 @@ pub(super) fn parse(line: &mut Line) -> Result<Command, String> {
             policy: line.word("a policy")?,
             by: line.or("by", "ann"),
             reason: line.or("reason", "looked at it"),
+        }),
+        "clear" => Command::Person(Person::Clear {
+            latch: line.integer("latch")?.unwrap_or(1),
+            by: line.or("by", "ann"),
+            reason: line.or("reason", "looked at the data"),
         }),
         "changed" => Command::Person(Person::Change { change: Box::new(changed(line)?) }),
         "resume" => Command::Person(Person::Resume { pause: line.integer("pause")?.unwrap_or(1), by: line.or("by", "ann") }),

@@ -8,7 +8,7 @@ use super::command::Event;
 use super::line::{Line, parse_duration};
 use super::prometheus::{Rule, Series};
 use super::world::{NewDeployment, Part};
-use crate::model::{AlertStatus, Labels};
+use crate::model::{AlertStatus, Labels, MigrationState};
 use crate::policy::matcher::{Matcher, Parsed, parse_item};
 
 /// Reads what follows a verb.
@@ -150,6 +150,7 @@ fn other(verb: &str, line: &mut Line) -> Result<Event, String> {
         "pause-namespace" => {
             Event::PauseNamespace { namespace: line.word("a namespace")?, reason: line.or("reason", "no reason given") }
         }
+        "migration" => migration(line)?,
         "doubt" => Event::Doubt(match (line.next_word().as_deref(), line.duration("late")?) {
             (None, Some(by)) => Doubt::Late(by),
             (Some("lost"), None) => Doubt::Lost,
@@ -158,6 +159,24 @@ fn other(verb: &str, line: &mut Line) -> Result<Event, String> {
         }),
         _ => return Err(format!("`{verb}` is nothing that happens")),
     })
+}
+
+/// `migration shop/migrate-2 image=shop:2`: a Job that changes data completed; `failed`, `running` and `deleted` say otherwise.
+fn migration(line: &mut Line) -> Result<Event, String> {
+    let text = line.word("namespace/name")?;
+    let (namespace, name) = text.split_once('/').ok_or_else(|| format!("`{text}` is no namespace/name"))?;
+    let (namespace, name) = (namespace.to_owned(), name.to_owned());
+    if line.flag("deleted") {
+        return Ok(Event::DeleteMigration { namespace, name });
+    }
+    let image = line.or("image", "migrate:1");
+    let state = match (line.flag("failed"), line.flag("running")) {
+        (false, false) => MigrationState::Completed,
+        (true, false) => MigrationState::Failed,
+        (false, true) => MigrationState::Running,
+        (true, true) => return Err("a Job that failed runs no more".to_owned()),
+    };
+    Ok(Event::Migrate { namespace, name, image, state })
 }
 
 fn labels(name: String, line: &mut Line) -> Labels {
@@ -207,6 +226,7 @@ fn part(text: &str) -> Result<Part, String> {
         ("prometheus", None) => Ok(Part::Prometheus),
         ("evaluation", None) => Ok(Part::Evaluation),
         ("rules", None) => Ok(Part::Rules),
+        ("jobs", None) => Ok(Part::Jobs),
         ("channel", name) => Ok(Part::Channel(name.unwrap_or_default().to_owned())),
         ("alertmanager", None) => Ok(Part::Alertmanager(None)),
         ("alertmanager", Some(which)) => {

@@ -14,6 +14,7 @@ mod firing;
 mod hands;
 mod happening;
 mod line;
+mod migration;
 mod prometheus;
 mod recorded;
 mod script;

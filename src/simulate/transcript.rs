@@ -114,6 +114,7 @@ impl Transcript {
             Operation::Resume { by, pause } => format!("{by} ends pause {pause}"),
             Operation::Mark { by, mark, reason, .. } => format!("{by} marks it {}: {reason}", mark.as_str()),
             Operation::Rearm { by, policy, reason } => format!("{by} arms policy `{policy}` again: {reason}"),
+            Operation::Clear { by, latch, reason } => format!("{by} clears latch {latch}: {reason}"),
             Operation::LogLevel { by, level } => format!("{by} logs {level}"),
             Operation::Change { change } => format!("posted: {}", change.words()),
         };

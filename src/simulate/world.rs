@@ -32,6 +32,8 @@ pub enum Emitted {
 pub enum Part {
     /// The API server.
     Cluster,
+    /// The list of Jobs.
+    Jobs,
     /// The watch, while the API server answers questions.
     Watch,
     /// Prometheus.
@@ -439,6 +441,10 @@ impl World {
         let since = |known: Option<Time>| down.then(|| known.unwrap_or(now));
         match part {
             Part::Cluster => self.cluster.set_down(down, now),
+            Part::Jobs => {
+                self.cluster.migrations.hidden = down;
+                self.cluster.forget();
+            }
             Part::Watch => self.cluster.cut_watch(down, now),
             Part::Prometheus => self.prometheus.down_since = since(self.prometheus.down_since),
             Part::Evaluation => self.prometheus.stalled_since = since(self.prometheus.stalled_since),

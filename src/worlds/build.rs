@@ -200,6 +200,9 @@ fn command(deed: &Deed) -> Command {
         Deed::Pause { by, scope, reason, span } => {
             Command::Person(Person::Pause { scope: scope.clone(), by: by.clone(), reason: reason.clone(), span: *span })
         }
+        Deed::ClearLatch { by, latch } => {
+            Command::Person(Person::Clear { latch: *latch, by: by.clone(), reason: "looked at the data".to_owned() })
+        }
         Deed::Resume { by, pause } => Command::Person(Person::Resume { pause: *pause, by: by.clone() }),
         Deed::Deploy { by, at, image, annotations } => {
             let annotations = annotations.iter().map(|(name, value)| (name.clone(), value.clone())).collect();

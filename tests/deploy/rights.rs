@@ -30,6 +30,7 @@ const READS: &[&str] = &[
     "get /persistentvolumeclaims",
     "get /serviceaccounts",
     "get /namespaces",
+    "list batch/jobs",
 ];
 /// What acting needs besides.
 const WRITES: &[&str] = &["patch apps/deployments", "create events.k8s.io/events"];

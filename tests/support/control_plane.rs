@@ -225,6 +225,7 @@ impl ControlPlane {
             { "apiGroups": [""], "resources": ["pods", "events", "configmaps", "namespaces"], "verbs": read },
             { "apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"] },
             { "apiGroups": ["apps"], "resources": ["deployments", "replicasets", "statefulsets", "daemonsets", "controllerrevisions"], "verbs": read },
+            { "apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["list"] },
             { "apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": read },
             { "apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": read },
         ]});

@@ -116,6 +116,7 @@ const OF_THE_JOURNAL: &str = "policies:
       - {name: many-errors, when: 'facts.errors > 0.2', rollback: quick}
     brakes:
       fit_target: {healthy: 2s}
+      control_group: {disabled: its Alertmanager had been up for seconds only}
 procedures:
   - {name: quick, countdown: 0s, verify: {within: 30s, rollout: complete}, steps: [undo]}
 ";

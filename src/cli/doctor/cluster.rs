@@ -37,13 +37,14 @@ const READ: [Permission; 8] = [
 ];
 
 /// Without these less is known or told.
-const BESIDE: [(Permission, &str); 7] = [
+const BESIDE: [(Permission, &str); 8] = [
     (("get", "", "pods", "log"), "the logs of a bad release are lost with its pods"),
     (("list", "", "events", ""), "events are missing in the evidence"),
     (("get", "", "configmaps", ""), "a release that names a ConfigMap cannot be proven, and pages"),
     (("get", "", "serviceaccounts", ""), "a release that names a ServiceAccount cannot be proven, and pages"),
     (("get", "", "persistentvolumeclaims", ""), "a release that names a claim cannot be proven, and pages"),
     (("get", "", "namespaces", ""), "the annotation `backout.dev/pause` on the namespace is not seen"),
+    (("list", "batch", "jobs", ""), "whether a migration ran between the releases is not known, and pages (brake `data_latch`)"),
     (("create", "events.k8s.io", "events", ""), "no Event on the workload says what was done"),
 ];
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 
+use crate::decide::alike;
 use crate::model::{
-    Alert, AlertOnPeer, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, IncidentId, Lookup,
-    Message, PeerAlertState, PeerView, Plan, PreflightReport, Resolution, RolloutStatus, TargetId, Time, Unknown, UnknownKind,
+    Alert, AlertAlike, AlertOnPeer, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, IncidentId,
+    Lookup, Message, PeerAlertState, PeerView, Plan, PreflightReport, Resolution, RolloutStatus, TargetId, Time, Unknown,
+    UnknownKind,
 };
 use crate::observe::ClusterReader;
 use crate::ports::{Alertmanagers, Clock, Cluster, Notifier};
@@ -103,8 +105,12 @@ impl Alertmanagers for Supposed {
             labels: alert.labels.to_map(),
             state: PeerAlertState::Active,
         });
-        let peer =
-            PeerView { peer: "the alert as given".to_owned(), up: Duration::MAX, alerts: held.collect(), watchdog_at: None };
+        let alerts: Vec<AlertOnPeer> = held.collect();
+        let others = self.alerts.iter().filter(|alert| !fingerprints.contains(&alert.fingerprint));
+        let others = others.map(|alert| AlertAlike { occurrence: alert.occurrence(), labels: alert.labels.to_map() });
+        let (alike, alike_left_out) = alike::nearest(&alerts, others);
+        let (name, up) = ("the alert as given".to_owned(), Duration::MAX);
+        let peer = PeerView { peer: name, up, alerts, watchdog_at: None, alike, alike_left_out };
         let evaluated_at = Fact::unknown(Unknown::new(UnknownKind::NotObserved, "not asked"), now, "prometheus");
         ready(AlertmanagerView { peers: vec![Fact::known(peer, now, source)], evaluated_at }).boxed()
     }

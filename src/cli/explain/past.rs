@@ -24,7 +24,7 @@ use crate::settings::{ServeArgs, Settings};
 use crate::worlds::Revision;
 
 /// Brakes that came after the first journals were written: a decision of then may be without them.
-const CAME_LATER: [Brake; 2] = [Brake::Storm, Brake::Freeze];
+const CAME_LATER: [Brake; 4] = [Brake::ControlGroup, Brake::Storm, Brake::DataLatch, Brake::Freeze];
 /// Lines of a difference that are shown.
 const MOST_LINES: usize = 60;
 

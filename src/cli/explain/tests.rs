@@ -85,6 +85,7 @@ fn workload() -> Workload {
         writes: Vec::new(),
         last_rollback: None,
         replica_sets: vec![replica_set("a", 1, 1000 * MINUTE, 0), replica_set("b", 2, 30 * MINUTE, 3)],
+        migrations: Ok(Vec::new()),
     }
 }
 

@@ -49,6 +49,8 @@ fn who(past: &PastRollback) -> String {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::super::fixture::{World, hours, minutes, on, rollback};
     use super::*;
     use crate::decide::decision::Grip;
@@ -115,5 +117,23 @@ mod tests {
         assert_eq!(judge(&world.scene()).grip, Grip::Free);
         world.forget();
         assert_eq!(judge(&world.scene()).grip, Grip::Blind);
+    }
+
+    proptest! {
+        /// It holds exactly as long as the last of them is not an hour over, and another one never lets go.
+        #[test]
+        fn the_last_one_counts_and_another_never_lets_go(ends in proptest::collection::vec(0_u64..200, 0..8), more in 0_u64..200) {
+            let holds = |ends: &[u64]| {
+                let mut world = World::new();
+                for ago in ends {
+                    let at = world.ago(minutes(*ago));
+                    world.history().rollbacks.push(rollback("live", Some("i0"), at, Some(at)));
+                }
+                judge(&world.scene()).holds()
+            };
+            prop_assert_eq!(holds(&ends), ends.iter().any(|ago| *ago < 60));
+            let all: Vec<u64> = ends.iter().copied().chain([more]).collect();
+            prop_assert!(!holds(&ends) || holds(&all));
+        }
     }
 }

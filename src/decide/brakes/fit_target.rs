@@ -196,9 +196,12 @@ fn no_posted_barrier(
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::super::fixture::{World, digest, hours, minutes, release, replica_set};
     use super::*;
     use crate::decide::decision::Grip;
+    use crate::model::Strategy;
     use crate::policy::types::{FitTarget, Setting};
 
     type Spoil = fn(&mut World);
@@ -360,6 +363,31 @@ mod tests {
         {
             rs.images = vec![image()];
             rs.image_digests.insert(image(), digest.to_owned());
+        }
+    }
+
+    proptest! {
+        /// Whatever is remembered: what is chosen was not rolled back from, was available for long enough and lately, is not what
+        /// runs, and is still there.
+        #[test]
+        fn what_is_chosen_is_fit(known in proptest::collection::vec((any::<bool>(), 0_u64..120, 0_u64..2000, any::<bool>()), 0..5)) {
+            let mut world = World::new();
+            let now = world.now;
+            for ((bad, healthy, last, pruned), letter) in known.iter().zip(["c", "d", "e", "f", "0"]) {
+                let since = minutes(healthy + last + 3);
+                let mut one = release(letter, now, since, minutes(*healthy), minutes(*last));
+                one.bad = bad.then(|| (now, "i0".to_owned()));
+                world.history().releases.insert(0, one);
+                if !pruned {
+                    world.workload().replica_sets.insert(0, replica_set(letter, 1, now - since, 0));
+                }
+            }
+            if let Ok(to) = choose(&world.scene()) {
+                let chosen = world.history().release(&to.digest).expect("one that is remembered").clone();
+                prop_assert!(chosen.bad.is_none() && chosen.healthy >= minutes(30) && to.digest != digest("b"));
+                prop_assert!(chosen.last_available.is_some_and(|at| now.since(at) <= hours(24)));
+                prop_assert!(world.workload().replica_sets.iter().any(|set| Some(&set.name) == to.replica_set.as_ref()));
+            }
         }
     }
 }

@@ -10,9 +10,9 @@ use crate::decide::limits::Limits;
 use crate::decide::observation::{Answer, Observation};
 use crate::decide::presence::Presence;
 use crate::model::{
-    Alert, AlertStatus, AlertmanagerView, ChangeId, ChangeKind, Digest, Fact, Fingerprint, IncidentId, Labels, Mode, Number,
-    Onset, Owner, PostedChange, ReplicaSetSeen, Replicas, Resolution, Strategy, TargetId, TargetRef, Texts, Time, Unknown,
-    UnknownKind, Workload, Write,
+    Alert, AlertOnPeer, AlertStatus, AlertmanagerView, ChangeId, ChangeKind, Digest, Fact, Fingerprint, IncidentId, Labels, Mode,
+    Number, Occurrence, Onset, Owner, PeerAlertState, PeerView, PostedChange, ReplicaSetSeen, Replicas, Resolution, Strategy,
+    TargetId, TargetRef, Texts, Time, Unknown, UnknownKind, Workload, Write,
 };
 use crate::policy::interval::Interval;
 use crate::policy::types::{
@@ -92,6 +92,7 @@ impl World {
             presence: &self.presence,
             read: &self.read,
             overrides: &[],
+            unsure_latch: None,
             intervals: &self.intervals,
             limits: &self.limits,
             now: self.now,
@@ -115,6 +116,10 @@ impl World {
             Some(Resolution::Found { workload }) => workload,
             _ => panic!("the fixture has one"),
         }
+    }
+
+    pub(in crate::decide) fn peer(&mut self) -> &mut PeerView {
+        self.observation.alerts.peers[0].value.as_mut().expect("the fixture's answers")
     }
 
     pub(in crate::decide) fn change_member(&mut self, change: impl FnMut(&mut Member)) {
@@ -283,7 +288,10 @@ fn observation(target: &TargetId, now: Time) -> Observation {
     Observation {
         at: now,
         workload: Some(Resolution::Found { workload: Box::new(workload(target, now)) }),
-        alerts: AlertmanagerView { peers: Vec::new(), evaluated_at: Fact::known(now, now, "prometheus") },
+        alerts: AlertmanagerView {
+            peers: vec![Fact::known(peer(now), now, "am")],
+            evaluated_at: Fact::known(now, now, "prometheus"),
+        },
         values: BTreeMap::from([("errors".to_owned(), answer)]),
         texts: BTreeMap::new(),
         watch_heard_at: Some(now),
@@ -291,6 +299,14 @@ fn observation(target: &TargetId, now: Time) -> Observation {
         http: Vec::new(),
         tail: None,
     }
+}
+
+/// A peer that holds the incident's alert, and no other.
+fn peer(now: Time) -> PeerView {
+    let labels = Labels::from([("alertname".to_owned(), "HighErrors".to_owned())]);
+    let occurrence = Occurrence { fingerprint: Fingerprint(7), starts_at: now - minutes(9) };
+    let ours = AlertOnPeer { occurrence, labels, state: PeerAlertState::Active };
+    PeerView { peer: "am".to_owned(), up: hours(9), alerts: vec![ours], ..PeerView::default() }
 }
 
 pub(in crate::decide) fn workload(target: &TargetId, now: Time) -> Workload {
@@ -310,6 +326,7 @@ pub(in crate::decide) fn workload(target: &TargetId, now: Time) -> Workload {
         writes: vec![write],
         last_rollback: None,
         replica_sets: vec![replica_set("a", 1, now - hours(48), 0), replica_set("b", 2, now - minutes(20), 3)],
+        migrations: Ok(Vec::new()),
     }
 }
 

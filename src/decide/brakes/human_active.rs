@@ -70,6 +70,8 @@ fn written_since(workload: &Workload, onset: Time, now: Time) -> Judgement {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::super::fixture::{World, digest, hours, minutes};
     use super::*;
     use crate::decide::decision::Grip;
@@ -135,5 +137,29 @@ mod tests {
     fn write(world: &mut World, ago: Duration, template: bool) {
         let at = world.ago(ago);
         world.workload().writes.push(Write { manager: "kubectl".to_owned(), at, template });
+    }
+
+    proptest! {
+        /// A write since the onset holds, whoever else wrote when; and another one never lets go.
+        #[test]
+        fn another_write_never_lets_go(writes in proptest::collection::vec((0_u64..2400, any::<bool>()), 0..8), more in (0_u64..2400, any::<bool>())) {
+            let holds = |writes: &[(u64, bool)]| {
+                let mut world = World::new();
+                writes.iter().for_each(|(ago, template)| write(&mut world, Duration::from_secs(*ago), *template));
+                judge(&world.scene()).holds()
+            };
+            prop_assert_eq!(holds(&writes), writes.iter().any(|(ago, _)| *ago <= 600));
+            let all: Vec<(u64, bool)> = writes.iter().copied().chain([more]).collect();
+            prop_assert!(!holds(&writes) || holds(&all));
+        }
+
+        /// A veto holds for as long as it says, and no write makes it end.
+        #[test]
+        fn a_veto_outlasts_everything(left in 1_u64..600, ago in 0_u64..2400) {
+            let mut world = World::new();
+            world.history().veto_until = Some(world.now + minutes(left));
+            write(&mut world, Duration::from_secs(ago), true);
+            prop_assert!(judge(&world.scene()).holds());
+        }
     }
 }

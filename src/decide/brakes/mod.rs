@@ -1,7 +1,9 @@
 //! The brakes: one file each, all of the same shape. A brake never acts; it holds, lets go, or is blind, and blind holds.
 
 mod budget;
+mod control_group;
 mod cooldown;
+mod data_latch;
 mod fit_target;
 #[cfg(test)]
 pub(in crate::decide) mod fixture;
@@ -20,6 +22,7 @@ mod truncated;
 mod trust;
 mod words;
 
+pub use data_latch::migrated;
 pub use fit_target::choose as choose_release;
 pub use recent_change::{Change, change};
 pub use trust::distrust;
@@ -58,6 +61,8 @@ pub struct Scene<'a> {
     pub read: &'a [String],
     /// The names of brakes that a person overrode for this incident's plan.
     pub overrides: &'a [String],
+    /// Why it is not known whether another policy wants the target latched, if it is not.
+    pub unsure_latch: Option<&'a str>,
     /// The time intervals of all policies.
     pub intervals: &'a BTreeMap<String, Interval>,
     /// The product's times.
@@ -94,6 +99,7 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
     }
     let judgement = match brake {
         Brake::RecentChange => recent_change::judge(scene),
+        Brake::ControlGroup => control_group::judge(scene),
         Brake::FitTarget => fit_target::judge(scene),
         Brake::Cooldown => cooldown::judge(scene),
         Brake::Budget => budget::judge(scene),
@@ -102,6 +108,7 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
         Brake::QuietStart => quiet_start::judge(scene),
         Brake::HumanActive => human_active::judge(scene),
         Brake::Owner => owner::judge(scene),
+        Brake::DataLatch => data_latch::judge(scene),
         Brake::Freeze => freeze::judge(scene),
         Brake::Paused => paused::judge(scene),
         Brake::StaleFacts => stale_facts::judge(scene),

@@ -34,6 +34,8 @@ fn lever(owner: &Owner) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::fixture::World;
     use super::*;
     use crate::decide::decision::Grip;
@@ -66,5 +68,20 @@ mod tests {
         assert_eq!(judge(&world.scene()).grip, Grip::Blind);
         world.observation.workload = None;
         assert_eq!(judge(&world.scene()).grip, Grip::Blind);
+    }
+
+    proptest! {
+        /// Whoever owns the target holds, whatever he is called.
+        #[test]
+        fn every_owner_holds(name in ".{0,40}", kind in 0_u8..4) {
+            let mut world = World::new();
+            world.workload().owner = match kind {
+                0 => Owner::Helm(name),
+                1 => Owner::ArgoCd(name),
+                2 => Owner::Flux(name),
+                _ => Owner::Controller(name),
+            };
+            prop_assert_eq!(judge(&world.scene()).grip, Grip::Held);
+        }
     }
 }

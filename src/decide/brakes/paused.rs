@@ -39,6 +39,8 @@ fn scope(scope: &PauseScope) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::fixture::{World, minutes};
     use super::*;
     use crate::decide::decision::Grip;
@@ -99,5 +101,25 @@ mod tests {
         let (from, until) = (world.ago(minutes(from)), world.now + minutes(until));
         let pause = Pause { id, scope, reason: "moving house".to_owned(), by: "ann".to_owned(), identity: None, from, until };
         world.book.pauses.insert(id, pause);
+    }
+
+    proptest! {
+        /// Another pause never lets go, and at the time that it names it does.
+        #[test]
+        fn another_pause_never_lets_go(pauses in proptest::collection::vec((0_u64..60, 0_u64..60), 0..6), more in (0_u64..60, 0_u64..60)) {
+            let world = |pauses: &[(u64, u64)]| {
+                let mut world = World::new();
+                pauses.iter().for_each(|(from, until)| pause(&mut world, PauseScope::Namespace("shop".to_owned()), *from, *until));
+                world
+            };
+            let mut before = world(&pauses);
+            let judgement = judge(&before.scene());
+            let all: Vec<(u64, u64)> = pauses.iter().copied().chain([more]).collect();
+            prop_assert!(!judgement.holds() || judge(&world(&all).scene()).holds());
+            if let Some(until) = judgement.until {
+                before.now = until;
+                prop_assert!(!judge(&before.scene()).holds(), "all of them are over then");
+            }
+        }
     }
 }

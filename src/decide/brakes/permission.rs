@@ -28,6 +28,8 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::fixture::World;
     use super::*;
     use crate::decide::decision::Grip;
@@ -91,5 +93,22 @@ mod tests {
         let check = "dry run".to_owned();
         let finding = PreflightFinding { check, problem: Some("cannot patch".to_owned()), forbidden, transient: false };
         world.incident.preflight = Some(PreflightReport { findings: vec![finding] });
+    }
+
+    proptest! {
+        /// What a policy does not name is never touched, and naming less never lets go.
+        #[test]
+        fn naming_less_never_lets_go(named in proptest::collection::vec(0_usize..5, 0..5), kept in proptest::collection::vec(any::<bool>(), 5)) {
+            const PATTERNS: [&str; 5] = ["shop/web", "shop/w*", "*/api", "pay/*", "shop*/web-2"];
+            let grip = |patterns: &[&str]| {
+                let mut world = World::new();
+                targets(&mut world, patterns);
+                judge(&world.scene()).holds()
+            };
+            let all: Vec<&str> = named.iter().map(|at| PATTERNS[*at]).collect();
+            let fewer: Vec<&str> = all.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(pattern, _)| *pattern).collect();
+            prop_assert!(!grip(&all) || grip(&fewer));
+            prop_assert_eq!(grip(&all), !all.iter().any(|pattern| ["shop/web", "shop/w*"].contains(pattern)));
+        }
     }
 }

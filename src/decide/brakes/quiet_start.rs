@@ -54,7 +54,9 @@ fn uncovered(scene: &Scene<'_>, history: &History, onset: Time) -> Option<String
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{World, hours, minutes};
+    use proptest::prelude::*;
+
+    use super::super::fixture::{World, hours, minutes, on};
     use super::*;
     use crate::decide::book::Gap;
     use crate::decide::decision::Grip;
@@ -132,5 +134,22 @@ mod tests {
         let at = world.ago(minutes(since));
         world.history().watched_since = Some(at);
         world.history().releases.iter_mut().for_each(|release| release.watched = watched);
+    }
+
+    proptest! {
+        /// Another time in which we did not look never lets go, and a shorter allowance neither.
+        #[test]
+        fn more_blindness_never_lets_go(gaps in proptest::collection::vec((1_u64..60, 0_u64..60), 0..6), more in (1_u64..60, 0_u64..60), allowed in 0_u64..20) {
+            let world = |gaps: &[(u64, u64)], allowed: u64| {
+                let mut world = World::new();
+                world.policy.brakes.quiet_start = on(minutes(allowed));
+                gaps.iter().for_each(|(length, end)| gap(&mut world, Some(length + end), *end));
+                world
+            };
+            let before = judge(&world(&gaps, allowed).scene()).holds();
+            let all: Vec<(u64, u64)> = gaps.iter().copied().chain([more]).collect();
+            prop_assert!(!before || judge(&world(&all, allowed).scene()).holds());
+            prop_assert!(!before || judge(&world(&gaps, allowed.saturating_sub(1)).scene()).holds());
+        }
     }
 }

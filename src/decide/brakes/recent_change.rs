@@ -174,7 +174,9 @@ fn older(release: &Digest, workload: &Workload) -> Option<Digest> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{World, digest, hours, minutes};
+    use proptest::prelude::*;
+
+    use super::super::fixture::{World, digest, hours, minutes, on};
     use super::*;
     use crate::decide::decision::Grip;
 
@@ -294,5 +296,22 @@ mod tests {
     fn fired(world: &mut World, ago: Duration) {
         let at = world.ago(ago);
         world.release("a").alerts.insert("HighErrors".to_owned(), at);
+    }
+
+    proptest! {
+        /// It lets go only where the onset follows the change and lies within the window; a shorter window never lets go.
+        #[test]
+        fn only_an_onset_within_the_window_lets_go(onset in -90_i64..90, within in 1_u64..120) {
+            let holds = |within: u64| {
+                let mut world = World::new();
+                world.policy.brakes.recent_change = on(crate::policy::types::RecentChange { within: minutes(within) });
+                // Minutes after the change landed, two after its first write.
+                let landed = world.release("b").landed_at.expect("the fixture has it");
+                world.onset(landed.shifted(onset * 60_000));
+                judge(&world.scene()).holds()
+            };
+            prop_assert_eq!(holds(within), onset <= -2 || onset > within as i64);
+            prop_assert!(!holds(within) || within == 1 || holds(within - 1));
+        }
     }
 }

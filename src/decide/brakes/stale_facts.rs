@@ -126,6 +126,8 @@ fn fresh<'f, T>(scene: &Scene<'_>, what: &str, fact: &'f Fact<T>) -> Result<&'f 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::fixture::{World, unreachable};
     use super::*;
     use crate::decide::decision::Grip;
@@ -220,5 +222,24 @@ mod tests {
 
     fn floor(world: &mut World) -> &mut Fact<Number> {
         answer(world).floor.as_mut().expect("the fixture has it")
+    }
+
+    proptest! {
+        /// What is older never lets go, and nothing older than is allowed is taken.
+        #[test]
+        fn what_is_older_never_lets_go(ages in [0_u64..60, 0_u64..60, 0_u64..60], watch in 0_u64..300, older in 0_u64..60) {
+            let holds = |by: u64| {
+                let mut world = World::new();
+                let now = world.now;
+                let ago = |age: u64| now - seconds(age + by);
+                world.observation.at = ago(ages[0]);
+                answer(&mut world).value.at = ago(ages[1]);
+                floor(&mut world).at = ago(ages[2]);
+                world.observation.watch_heard_at = Some(ago(watch));
+                judge(&world.scene()).holds()
+            };
+            prop_assert_eq!(holds(0), ages.iter().any(|age| *age > 30) || watch > 150);
+            prop_assert!(!holds(0) || holds(older));
+        }
     }
 }

@@ -42,6 +42,8 @@ fn mentions_alerts(source: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::fixture::World;
     use super::*;
     use crate::decide::decision::Grip;
@@ -85,5 +87,24 @@ mod tests {
         world.change_member(|member| member.truncated = true);
         assert_eq!(judge(&world.scene()).grip, Grip::Free);
         assert!(judge(&world.scene()).because.contains("was cut"));
+    }
+
+    proptest! {
+        /// That a notification was cut never lets go, nor does a rule more that was passed over.
+        #[test]
+        fn less_that_is_known_never_lets_go(cut in any::<bool>(), earlier in 0_usize..4) {
+            let holds = |cut: bool, earlier: usize| {
+                let mut world = World::new();
+                world.change_member(|member| member.truncated = cut);
+                for number in 0..earlier {
+                    let about = Matcher::new("kind", Op::Equal, &format!("k{number}")).expect("a matcher");
+                    let rule = Rule { name: format!("r{number}"), matchers: vec![about], ..world.rule.clone() };
+                    world.policy.decide.insert(0, rule);
+                }
+                judge(&world.scene()).holds()
+            };
+            prop_assert_eq!(holds(cut, earlier), cut && earlier > 0);
+            prop_assert!(!holds(cut, earlier) || (holds(true, earlier) && holds(cut, earlier + 1)));
+        }
     }
 }

@@ -46,6 +46,8 @@ fn counting<'a>(policy: &'a Policy, book: &'a Book, now: Time) -> impl Iterator<
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::fixture::{World, hours, on};
     use super::*;
     use crate::decide::decision::Grip;
@@ -104,5 +106,21 @@ mod tests {
         let wrongs = world.book.wrongs.remove("web").expect("there");
         world.book.wrongs.insert("cart".to_owned(), wrongs);
         assert_eq!(asks(&world), None);
+    }
+
+    proptest! {
+        /// So many marks within the time make it ask; one more never makes it act.
+        #[test]
+        fn another_mark_never_makes_it_act(agos in proptest::collection::vec(0_u64..1000, 0..6), more in 0_u64..1000, least in 1_u32..4) {
+            let is_asking = |agos: &[u64]| {
+                let mut world = World::new();
+                world.policy.brakes.trust = on(Trust { wrong: least, within: hours(720) });
+                agos.iter().enumerate().for_each(|(number, ago)| wrong(&mut world, &format!("i{number}"), *ago));
+                asks(&world).is_some()
+            };
+            prop_assert_eq!(is_asking(&agos), agos.iter().filter(|ago| **ago < 720).count() >= least as usize);
+            let all: Vec<u64> = agos.iter().copied().chain([more]).collect();
+            prop_assert!(!is_asking(&agos) || is_asking(&all));
+        }
     }
 }

@@ -31,7 +31,7 @@ fn world() -> World {
         labels: member.alert.labels.to_map(),
         state: PeerAlertState::Active,
     };
-    let peer = PeerView { peer: "am".to_owned(), up: hours(9), alerts: vec![on_peer], watchdog_at: None };
+    let peer = PeerView { peer: "am".to_owned(), up: hours(9), alerts: vec![on_peer], ..PeerView::default() };
     world.observation.alerts.peers = vec![Fact::known(peer, world.now, "alertmanager")];
     world.observation.values.clear();
     for (name, value) in [("errors", 0.04), ("traffic", 12.0), ("slow", 2.5), ("bad", 0.0)] {

@@ -187,7 +187,8 @@ fn of_brake(judgement: &Judgement, policy: &Policy, basis: &Basis) -> Vec<Variab
         }
         Brake::Storm => vec![Variable::Wants],
         Brake::Freeze => judgement.until.map(|free_at| Variable::Moment { free_at }).into_iter().collect(),
-        Brake::Owner | Brake::Truncated | Brake::Permission | Brake::Trust => Vec::new(),
+        Brake::ControlGroup | Brake::DataLatch | Brake::Owner => Vec::new(),
+        Brake::Truncated | Brake::Permission | Brake::Trust => Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::book::{History, PastRollback, Release};
 use super::incident::Lane;
 use crate::model::{Digest, Time, WatchEvent};
+use crate::policy::types::ROLLBACKS;
 
 mod posted;
 mod relearn;
@@ -16,8 +17,6 @@ pub use relearn::relearn;
 
 /// Releases kept of a target. The one that runs is never dropped.
 const RELEASES: usize = 20;
-/// Rollbacks kept of a target.
-const ROLLBACKS: usize = 50;
 /// Alert names kept of a release.
 const ALERTS: usize = 50;
 /// Once a release was watched for so long, what was only re-learned of it is dropped for what was seen.

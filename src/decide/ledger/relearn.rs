@@ -175,6 +175,7 @@ mod tests {
             writes: vec![Write { manager: "ci".to_owned(), at: at(newest), template: true }],
             last_rollback: None,
             replica_sets: sets.iter().enumerate().map(set).collect(),
+            migrations: Ok(Vec::new()),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::view;
 use crate::model::{Operation, Order};
 use crate::policy::types::Policies;
 use crate::ports::ControlError;
-use crate::ports::answer::{ChangeTold, IncidentTold, PauseBegun, PauseEnded, PolicyRearmed};
+use crate::ports::answer::{ChangeTold, IncidentTold, LatchCleared, PauseBegun, PauseEnded, PolicyRearmed};
 
 impl Engine {
     pub(super) fn command(&mut self, command: Command, batch: &mut Batch) {
@@ -81,6 +81,7 @@ fn done(book: &Book, operation: &Operation, known: bool) -> Result<Value, Contro
     match operation {
         Operation::Pause { .. } => view::json(&PauseBegun { done: true, pause: book.next }),
         Operation::Rearm { policy, .. } => view::json(&PolicyRearmed { done: true, policy: policy.clone() }),
+        Operation::Clear { latch, .. } => view::json(&LatchCleared { done: true, latch: *latch }),
         Operation::Resume { .. } | Operation::LogLevel { .. } => view::json(&PauseEnded { done: true }),
         Operation::Change { change } => {
             // What is there already may have been told in other words that mean the same: at another time, by the same key.

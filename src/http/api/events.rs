@@ -31,7 +31,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// Tells of changes as they happen, as server-sent events. `incident` carries a line of the list of incidents, `change` a posted
-/// change, `pauses` and `policies` the whole list. With `Last-Event-ID` what was missed comes first; where that is not kept any
+/// change, `pauses`, `latches` and `policies` the whole list. With `Last-Event-ID` what was missed comes first; where that is not kept any
 /// more, or the reader was too slow, an event `resync` says that everything is to be read again. The stream ends after an hour.
 #[utoipa::path(
     get, path = "/events", tag = "events",

@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::super::diagnostic::Raised;
 use super::super::source::At;
 use super::super::syntax::{self, BrakeKeys, DisableOnly, DurationText, GapKeys, WithinKeys};
-use super::super::types::{BrakeSettings, Budget, FitTarget, Flapping, RecentChange, Setting, StaleFacts, Storm, Trust};
+use super::super::types::{
+    BrakeSettings, Budget, ControlGroup, DataLatch, FLAPS, FitTarget, Flapping, ROLLBACKS, RecentChange, Setting, StaleFacts,
+    Storm, Trust, WRONGS,
+};
 use super::super::yaml::{Field, Listed, Short};
 use super::Lower;
 use super::text::Zero;
@@ -19,11 +22,12 @@ impl Lower<'_> {
         let Some(written) = field.get() else { return defaults };
         let within = |Short(keys): &Short<WithinKeys>, default| self.time(&keys.within, default);
         let gap = |Short(keys): &Short<GapKeys>, default| self.time(&keys.gap, default);
-        self.later_brakes(written);
         BrakeSettings {
             recent_change: self.brake(&written.recent_change, defaults.recent_change, |keys, default, _| RecentChange {
                 within: within(keys, default.within),
             }),
+            control_group: self
+                .brake(&written.control_group, defaults.control_group, |keys, default, _| self.control_group(keys, default)),
             fit_target: self.brake(&written.fit_target, defaults.fit_target, |keys, default, _| self.fit_target(keys, default)),
             cooldown: self.brake(&written.cooldown, defaults.cooldown, |keys, default, _| within(keys, default)),
             budget: self.brake(&written.budget, defaults.budget, |keys, default, _| self.budget(keys, default, mode)),
@@ -32,6 +36,9 @@ impl Lower<'_> {
             quiet_start: self.brake(&written.quiet_start, defaults.quiet_start, |keys, default, _| gap(keys, default)),
             human_active: self.switch(&written.human_active),
             owner: self.switch(&written.owner),
+            data_latch: self.brake(&written.data_latch, defaults.data_latch, |keys, _, _| DataLatch {
+                data_group: self.targets(&keys.data_group),
+            }),
             freeze: self.brake(&written.freeze, defaults.freeze, |Short(keys), _, at| self.freeze(keys, at)),
             stale_facts: self.brake(&written.stale_facts, defaults.stale_facts, |keys, default, _| StaleFacts {
                 watch: self.time(&keys.watch, default.watch),
@@ -42,34 +49,16 @@ impl Lower<'_> {
         }
     }
 
-    /// Brakes that are not there yet: to switch one off is no more than it is already.
-    fn later_brakes(&self, written: &syntax::Brakes) {
-        let later = |name: &'static str, at: Option<At>, disabled: &Field<String>| match (at, disabled.is_missing()) {
-            (Some(at), true) => self.later_at("brakes", name, at),
-            (Some(at), false) => {
-                let raised = Raised::warning("not-carried-out", at, format!("the brake `{name}` is not there yet"));
-                self.raise(raised.help("it holds nothing, whether it is switched off or not"));
-            }
-            (None, _) => {}
-        };
-        if let Some((keys, at)) = written.control_group.placed() {
-            later("control_group", Some(at), &keys.disabled);
-            self.brake(&written.control_group, Setting::On(()), |keys, (), _| {
-                self.time(&keys.within, Duration::ZERO);
-                self.targets(&keys.downstream);
-                self.one_or_more("targets", &keys.targets);
-            });
-        }
-        if let Some((keys, at)) = written.data_latch.placed() {
-            later("data_latch", Some(at), &keys.disabled);
-            self.brake(&written.data_latch, Setting::On(()), |keys, (), _| drop(self.targets(&keys.data_group)));
-        }
-    }
-
-    fn one_or_more(&self, key: &str, field: &Field<u32>) {
-        if let Some((0, at)) = field.placed() {
-            let raised = Raised::error("impossible-number", at, format!("`{key}` is 0"));
+    fn control_group(&self, keys: &syntax::ControlGroupKeys, default: ControlGroup) -> ControlGroup {
+        let targets = keys.targets.placed();
+        if let Some((0, at)) = targets {
+            let raised = Raised::error("impossible-number", at, "`targets: 0` would hold whatever other targets show");
             self.raise(raised.expected("a whole number, 1 or more").help("to switch the brake off, write `{disabled: 'why'}`"));
+        }
+        ControlGroup {
+            targets: targets.map_or(default.targets, |(targets, _)| *targets).max(1),
+            within: self.time(&keys.within, default.within),
+            downstream: self.targets(&keys.downstream),
         }
     }
 
@@ -132,6 +121,7 @@ impl Lower<'_> {
             let raised = Raised::error("impossible-number", at, "`wrong: 0` would trust nobody, whatever was marked");
             self.raise(raised.expected("a whole number, 1 or more").help("for a policy that always asks, write `mode: approve`"));
         }
+        self.remembered("wrong", wrong, WRONGS, "marks of a policy");
         Trust { wrong: wrong.map_or(default.wrong, |(wrong, _)| *wrong).max(1), within: self.time(&keys.within, default.within) }
     }
 
@@ -148,6 +138,15 @@ impl Lower<'_> {
         }
     }
 
+    /// More than is remembered never comes together.
+    fn remembered(&self, key: &str, number: Option<(&u32, At)>, most: usize, what: &str) {
+        if let Some((number, at)) = number.filter(|(number, _)| **number as usize > most) {
+            let message = format!("`{key}` is {number}, but {most} {what} are remembered: the brake would never hold");
+            let raised = Raised::error("impossible-number", at, message);
+            self.raise(raised.expected(format!("{most} at most")).help("to switch the brake off, write `{disabled: 'why'}`"));
+        }
+    }
+
     fn budget(&self, keys: &syntax::BudgetKeys, default: Budget, mode: Mode) -> Budget {
         let count = |key: &str, field: &Field<u32>, default: u32| {
             let Some((count, at)) = field.placed() else { return default };
@@ -158,6 +157,7 @@ impl Lower<'_> {
             }
             *count
         };
+        self.remembered("per_target", keys.per_target.placed(), ROLLBACKS, "rollbacks of a target");
         Budget {
             per_target: count("per_target", &keys.per_target, default.per_target),
             per: self.time(&keys.per, default.per),
@@ -196,6 +196,14 @@ impl Lower<'_> {
                 format!("`suppress` is {suppress}, but no penalty grows beyond {ceiling:.0}: the brake would never hold");
             let raised = Raised::error("impossible-number", at, message);
             self.raise(raised.help("the ceiling is reuse × 2^(hold / half_life): what decays to `reuse` within `hold`"));
+        } else if suppress > flapping.penalty * FLAPS as f64 {
+            let most = flapping.penalty * FLAPS as f64;
+            let at = keys.penalty.at().or(keys.suppress.at()).unwrap_or(at);
+            let message = format!(
+                "the {FLAPS} flaps that are remembered come to {most:.0} at most, and `suppress` is {suppress}: the brake would never hold"
+            );
+            let raised = Raised::error("impossible-number", at, message);
+            self.raise(raised.help("write a greater `penalty`, or a smaller `suppress`"));
         }
         flapping
     }

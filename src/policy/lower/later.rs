@@ -39,7 +39,6 @@ impl Lower<'_> {
         let what = match holder {
             "kind" => format!("procedures of the kind `{name}` are"),
             "step" => format!("the step `{name}` is"),
-            "brakes" => format!("the brake `{name}` is"),
             "target" => format!("`{name}` as a target is"),
             "step `undo`" => format!("`{name}` of the step `undo` is"),
             _ => format!("`{name}` is"),

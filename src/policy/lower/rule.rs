@@ -189,10 +189,8 @@ impl Lower<'_> {
             return self.levels(items, at, uses);
         }
         if let Some(Short(page)) = rule.page.get() {
-            if let (Some(true), Some(at)) = (page.latch.get(), page.latch.at()) {
-                self.later_at("page", "latch", at);
-            }
-            return Some(VerdictRule::Page { to: self.channels(&page.to) });
+            let latch = page.latch.get().copied().unwrap_or_default();
+            return Some(VerdictRule::Page { to: self.channels(&page.to), latch });
         }
         rule.fix_forward.get().map(|Short(fix)| VerdictRule::FixForward { to: self.channels(&fix.to) })
     }

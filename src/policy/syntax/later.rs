@@ -17,7 +17,6 @@ const LATER: &[(&str, Weight, &[&str])] = &[
     ("file", Weight::Tells, &["drills"]),
     ("policy", Weight::Tells, &["evidence", "follow_ups", "objectives"]),
     ("rule", Weight::Changes, &["first"]),
-    ("page", Weight::Changes, &["latch"]),
     // Nobody is asked, so that it stays unknown: nothing acts on it.
     ("fact", Weight::Tells, &["ask"]),
     ("target", Weight::Changes, &["container", "daemonset", "external", "helm", "rollout", "service", "statefulset"]),
@@ -39,7 +38,6 @@ const LATER: &[(&str, Weight, &[&str])] = &[
     ("HTTP check", Weight::Changes, &["path", "port", "service"]),
     ("HTTP check", Weight::Tells, &["every"]),
     ("expect", Weight::Changes, &["json"]),
-    ("brakes", Weight::Changes, &["control_group", "data_latch"]),
 ];
 
 /// Keys that stand elsewhere or cannot be set: why, and what to do.

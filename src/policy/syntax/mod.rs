@@ -19,8 +19,8 @@ use serde::Deserialize;
 use super::yaml::{Entries, Field};
 
 pub(super) use brakes::{
-    BrakeKeys, Brakes, BudgetKeys, DisableOnly, FitTargetKeys, FlappingKeys, FreezeKeys, GapKeys, StormKeys, TrustKeys,
-    WithinKeys,
+    BrakeKeys, Brakes, BudgetKeys, ControlGroupKeys, DisableOnly, FitTargetKeys, FlappingKeys, FreezeKeys, GapKeys, StormKeys,
+    TrustKeys, WithinKeys,
 };
 pub(super) use fact::{Fact, FactAs, HttpFact};
 pub(super) use interval::{TimeInterval, TimeRange, Times};

@@ -66,6 +66,9 @@ impl Lower<'_> {
         add("silence", line.silence.is_missing(), &|| self.silence(line, &by));
         add("pause", line.pause.is_missing(), &|| self.pause(line, &by, names));
         add("resume", line.resume.is_missing(), &|| Some(Deed::Resume { by: by.clone(), pause: u64::from(*line.resume.get()?) }));
+        add("clear_latch", line.clear_latch.is_missing(), &|| {
+            Some(Deed::ClearLatch { by: by.clone(), latch: u64::from(*line.clear_latch.get()?) })
+        });
         add("deploy", line.deploy.is_missing(), &|| self.deploy(line, deployments));
         add("scale", line.scale.is_missing(), &|| {
             let (scale, at) = line.scale.placed()?;
@@ -88,8 +91,20 @@ impl Lower<'_> {
     }
 
     fn exactly_one(&self, mut deeds: Vec<(&'static str, Option<Deed>)>, place: At) -> Option<Deed> {
-        const KEYS: [&str; 11] =
-            ["approve", "veto", "acknowledge", "mark", "silence", "pause", "resume", "deploy", "scale", "annotate", "delete"];
+        const KEYS: [&str; 12] = [
+            "approve",
+            "veto",
+            "acknowledge",
+            "mark",
+            "silence",
+            "pause",
+            "resume",
+            "clear_latch",
+            "deploy",
+            "scale",
+            "annotate",
+            "delete",
+        ];
         match (deeds.len(), deeds.pop()) {
             (1, Some((_, deed))) => deed,
             (0, _) | (_, None) => {

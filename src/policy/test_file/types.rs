@@ -224,6 +224,7 @@ pub enum Deed {
     Silence { by: String, matchers: Vec<Matcher>, span: Option<Duration> },
     Pause { by: String, scope: PauseScope, reason: String, span: Duration },
     Resume { by: String, pause: u64 },
+    ClearLatch { by: String, latch: u64 },
     Deploy { by: String, at: TargetRef, image: String, annotations: BTreeMap<String, String> },
     Scale { by: String, at: TargetRef, replicas: i32 },
     Annotate { at: TargetRef, key: String, value: String },

@@ -2,7 +2,15 @@
 
 use std::time::Duration;
 
+use super::TargetPattern;
 use crate::model::Brake;
+
+/// Flaps of a target that are remembered: no penalty adds up from more.
+pub const FLAPS: usize = 32;
+/// Rollbacks of a target that are remembered: no allowance of more is ever spent.
+pub const ROLLBACKS: usize = 50;
+/// Rollbacks of a policy that were marked wrong and are remembered.
+pub const WRONGS: usize = 64;
 
 /// A brake: on with its numbers, or switched off by name with a reason that every decision shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +36,8 @@ impl<T> Setting<T> {
 pub struct BrakeSettings {
     /// Onset must follow a change within this.
     pub recent_change: Setting<RecentChange>,
+    /// How many targets that did not change may show the same.
+    pub control_group: Setting<ControlGroup>,
     /// What a release must have shown to be gone back to.
     pub fit_target: Setting<FitTarget>,
     /// Least time between rollbacks of a target.
@@ -44,6 +54,8 @@ pub struct BrakeSettings {
     pub human_active: Setting<()>,
     /// Whether a GitOps owner holds.
     pub owner: Setting<()>,
+    /// Which targets share their data with the policy's.
+    pub data_latch: Setting<DataLatch>,
     /// Time intervals, by name, in which nothing is rolled back.
     pub freeze: Setting<Vec<String>>,
     /// How old what we read may be.
@@ -73,6 +85,7 @@ impl Default for BrakeSettings {
     fn default() -> Self {
         Self {
             recent_change: Setting::On(RecentChange { within: Duration::from_secs(60 * 60) }),
+            control_group: Setting::On(ControlGroup::default()),
             fit_target: Setting::On(FitTarget::default()),
             cooldown: Setting::On(Duration::from_secs(60 * 60)),
             budget: Setting::On(Budget::default()),
@@ -81,6 +94,7 @@ impl Default for BrakeSettings {
             quiet_start: Setting::On(Duration::from_secs(5 * 60)),
             human_active: Setting::On(()),
             owner: Setting::On(()),
+            data_latch: Setting::On(DataLatch::default()),
             freeze: Setting::On(Vec::new()),
             stale_facts: Setting::On(StaleFacts::default()),
             truncated: Setting::On(()),
@@ -100,6 +114,7 @@ impl BrakeSettings {
         }
         match brake {
             Brake::RecentChange => reason(&self.recent_change),
+            Brake::ControlGroup => reason(&self.control_group),
             Brake::FitTarget => reason(&self.fit_target),
             Brake::Cooldown => reason(&self.cooldown),
             Brake::Budget => reason(&self.budget),
@@ -108,6 +123,7 @@ impl BrakeSettings {
             Brake::QuietStart => reason(&self.quiet_start),
             Brake::HumanActive => reason(&self.human_active),
             Brake::Owner => reason(&self.owner),
+            Brake::DataLatch => reason(&self.data_latch),
             Brake::Freeze => reason(&self.freeze),
             Brake::StaleFacts => reason(&self.stale_facts),
             Brake::Truncated => reason(&self.truncated),
@@ -122,6 +138,30 @@ impl BrakeSettings {
 pub struct RecentChange {
     /// The window after the change landed in which the onset must lie.
     pub within: Duration,
+}
+
+/// `control_group`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlGroup {
+    /// From so many targets on that did not change.
+    pub targets: u32,
+    /// How far their onsets may lie from ours.
+    pub within: Duration,
+    /// Callers, which show what we cause: they do not count.
+    pub downstream: Vec<TargetPattern>,
+}
+
+impl Default for ControlGroup {
+    fn default() -> Self {
+        Self { targets: 2, within: Duration::from_secs(10 * 60), downstream: Vec::new() }
+    }
+}
+
+/// `data_latch`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DataLatch {
+    /// Targets that share the data: a latch on one of them holds all.
+    pub data_group: Vec<TargetPattern>,
 }
 
 /// `fit_target`.
