@@ -18,6 +18,8 @@ pub(super) struct Peer {
     pub(super) down: bool,
     /// It does not hold the alerts that the others hold (it was started lately).
     pub(super) empty: bool,
+    /// What it holds for as long as it hears nothing new.
+    pub(super) frozen: Option<BTreeMap<Fingerprint, Held>>,
 }
 
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ struct Silence {
 
 /// An alert, and what was said about it.
 #[derive(Clone, Debug)]
-struct Held {
+pub(super) struct Held {
     alert: Alert,
     /// When the next notification about it is due, if there is anything new.
     flush_at: Time,
@@ -121,6 +123,14 @@ impl Alertmanager {
         self.silences.clear();
     }
 
+    /// A peer hears nothing new any more, though it answers; or hears again.
+    pub(super) fn freeze(&mut self, number: usize, frozen: bool) {
+        let held = frozen.then(|| self.held.clone());
+        if let Some(peer) = self.peers.get_mut(number) {
+            peer.frozen = held;
+        }
+    }
+
     pub(super) fn inhibit(&mut self, source: Vec<Matcher>, target: Vec<Matcher>) {
         self.inhibitions.push((source, target));
     }
@@ -197,7 +207,8 @@ impl Alertmanager {
             let ours = |held: &&Held| {
                 !peer.empty && held.alert.status == AlertStatus::Firing && fingerprints.contains(&held.alert.fingerprint)
             };
-            let alerts = self.held.values().filter(ours).map(|held| AlertOnPeer {
+            let held = peer.frozen.as_ref().unwrap_or(&self.held);
+            let alerts = held.values().filter(ours).map(|held| AlertOnPeer {
                 occurrence: Occurrence { fingerprint: held.alert.fingerprint, starts_at: held.alert.starts_at },
                 labels: held.alert.labels.to_map(),
                 state: self.state(&held.alert),
