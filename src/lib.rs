@@ -7,7 +7,7 @@
 //! L3  engine | http  execute  observe  notify  store  simulate  clock      siblings
 //! L2  ports  metrics  outgoing
 //! L1  policy  decide  journal                                              pure
-//! L0  model                                                                pure
+//! L0  model  planted                                                       pure
 //! ```
 #![cfg_attr(
     not(feature = "service"),
@@ -24,6 +24,7 @@ pub mod model;
 
 pub mod decide;
 pub mod journal;
+pub mod planted;
 pub mod policy;
 
 #[cfg(feature = "service")]

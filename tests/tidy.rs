@@ -12,7 +12,8 @@ const FUNCTION_LINES: usize = 70;
 /// Layer of a top-level module of `src/`; a module may import from lower layers only, and from its own folder.
 fn layer(module: &str) -> u8 {
     match module {
-        "model" => 0,
+        // Defects for tests: the constant `false` in what ships.
+        "model" | "planted" => 0,
         // decide and journal are two sides of one thing: records are what decide's events are written as.
         "policy" | "decide" | "journal" => 1,
         "ports" | "metrics" | "outgoing" => 2,
@@ -22,8 +23,14 @@ fn layer(module: &str) -> u8 {
 }
 
 /// Imports within one layer that are meant.
-const SIBLINGS: [(&str, &str); 5] =
-    [("decide", "policy"), ("decide", "journal"), ("journal", "decide"), ("metrics", "ports"), ("ports", "metrics")];
+const SIBLINGS: [(&str, &str); 6] = [
+    ("decide", "policy"),
+    ("decide", "journal"),
+    ("journal", "decide"),
+    ("metrics", "ports"),
+    ("ports", "metrics"),
+    ("planted", "model"),
+];
 
 #[test]
 fn imports_point_down() {

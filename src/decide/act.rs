@@ -10,6 +10,7 @@ use super::observation::{Observation, Purpose};
 use super::proof;
 use super::transition::Event;
 use crate::model::{Applied, Brake, Evidence, Moment, PreflightFinding, PreflightReport, Reason, Resolution};
+use crate::planted::{self, Bug};
 
 /// Preflight and evidence came back.
 pub(super) fn prepared(draft: &mut Draft<'_>, number: u64, report: PreflightReport, evidence: Evidence) {
@@ -112,6 +113,11 @@ pub(super) fn applied(draft: &mut Draft<'_>, number: u64, applied: Applied) {
         Applied::Done { generation } => written(draft, &format!("written, generation {generation}")),
         Applied::Already { ours: true, .. } => written(draft, "was written already, by us"),
         Applied::Already { ours: false, .. } => written(draft, "somebody put the release back first"),
+        Applied::Doubtful { .. } if planted::is(Bug::RepeatedBlindly) => {
+            if let Some((plan, guard)) = draft.incident.plan.clone().zip(super::life::decided_guard(&draft.incident)) {
+                draft.effect(Effect::Apply { number, plan, step, guard });
+            }
+        }
         Applied::Doubtful { why } => {
             draft.note(format!("no telling whether it was written: {why}"));
             draft.enter(Phase::Executing { step, since, doubtful: true });

@@ -10,6 +10,7 @@ use super::transition::Event;
 use super::{request, tell};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{IncidentId, Moment, Reason, Time, Urgency};
+use crate::planted::{self, Bug};
 
 /// A storm of alerts asks once in this time for each of its incidents.
 const SOON: Duration = Duration::from_secs(1);
@@ -102,6 +103,9 @@ impl<'a> Draft<'a> {
 
     /// Tells people, without asking anything of them.
     pub(super) fn announce(&mut self, moment: Moment, title: &str, text: &str) {
+        if planted::is(Bug::RollbackNotAnnounced) && !self.incident.attempts.is_empty() {
+            return;
+        }
         let message = tell::message(self, moment, Urgency::Announce, title, text, Vec::new());
         self.effect(Effect::Tell(Box::new(message)));
         self.announce_as_written(moment, title, text);

@@ -7,6 +7,7 @@ use super::book::Book;
 use super::incident::{Incident, Phase};
 use super::limits::{LOST, Limits};
 use crate::model::Time;
+use crate::planted::{self, Bug};
 
 /// When an incident needs a tick, by what is added to each time: see [`Times::after`]. Kept apart, so that they can be filed without
 /// knowing the product's times.
@@ -28,6 +29,7 @@ impl Times {
             return Self::default();
         }
         let observation = match (&incident.asked, &incident.retry) {
+            (Some(_), _) if planted::is(Bug::LostNotNoticed) => None,
             (Some(asked), _) => Some(asked.at + LOST),
             (None, Some(retry)) => Some(retry.at),
             (None, None) => None,

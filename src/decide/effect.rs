@@ -9,6 +9,7 @@ use crate::model::{
     Alert, AlertStatus, Applied, Delivery, Evidence, Guard, IncidentId, Lookup, Message, Notification, Onset, Order, Plan,
     PreflightReport, Resolution, TargetId, Time, WatchEvent,
 };
+use crate::planted::{self, Bug};
 use crate::policy::types::Policies;
 
 use super::limits::Limits;
@@ -174,6 +175,17 @@ pub enum Effect {
         /// One line.
         note: String,
     },
+}
+
+/// A write that waited longer for its commit is not begun: what it rests on was read before that.
+const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl Effect {
+    /// Whether it is still to be begun after the commit before it took so long. A write is not: everything is read immediately before
+    /// it, and the incident looks what became of it, as of any write that is not answered.
+    pub fn keeps(&self, waited: std::time::Duration) -> bool {
+        !matches!(self, Self::Apply { .. }) || waited <= FRESH || planted::is(Bug::WriteWaited)
+    }
 }
 
 /// The outcome of a step.

@@ -16,6 +16,7 @@ use super::transition::Event;
 use super::{life, locate};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{Applied, Brake, IncidentId, Moment, Reason, ReleaseRef, Time, WatchEvent};
+use crate::planted::{self, Bug};
 
 /// The watch saw a target change.
 pub(super) fn watched(ctx: &Context<'_>, book: &Book, now: Time, event: &WatchEvent, step: &mut Step) {
@@ -25,7 +26,7 @@ pub(super) fn watched(ctx: &Context<'_>, book: &Book, now: Time, event: &WatchEv
     for id in ids {
         let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
         let other_uid = draft.incident.target.as_ref().is_some_and(|target| target.uid != event.target.uid);
-        if event.gone || other_uid {
+        if (event.gone || other_uid) && !planted::is(Bug::UidNotCompared) {
             gone(&mut draft);
         } else if draft.incident.expected_release().is_some_and(|expected| *expected != event.release) && !event.by_us {
             newer_release(&mut draft, event);
@@ -248,6 +249,7 @@ fn resume(draft: &mut Draft<'_>) {
         Phase::Settling { .. } => {}
         Phase::Deciding { .. } => draft.ask(Purpose::Decide, 0),
         // Whoever wanted to veto could not reach us.
+        Phase::Countdown { .. } if planted::is(Bug::CountdownNotRenewed) => {}
         Phase::Countdown { until } => countdown_again(draft, until, "backout was restarted"),
         Phase::Approval { until } => draft.enter(Phase::Approval { until }),
         Phase::Preparing { .. } => life::prepare(draft),

@@ -8,6 +8,7 @@ use super::ledger;
 use super::transition::{Event, IllegalEvent};
 use crate::journal::record::{Record, Stamped};
 use crate::model::{AlertStatus, Applied, IncidentId, Mark, PauseScope, Time};
+use crate::planted::{self, Bug};
 use crate::policy::types::WRONGS;
 
 /// Consumed receipts that are remembered one by one.
@@ -174,6 +175,11 @@ impl Book {
                 note_alerts(targets, incident, [&**member], at);
             }
             Event::Quiet { quiet: false } if refired => add_flap(targets, incident, at),
+            Event::Intended if planted::is(Bug::BudgetAtTheEnd) => {}
+            Event::AttemptEnded { .. } if planted::is(Bug::BudgetAtTheEnd) => {
+                note_intent(targets, incident, at);
+                note_end(targets, incident, at);
+            }
             Event::Intended => note_intent(targets, incident, at),
             Event::Applied { applied: Applied::Done { .. } | Applied::Already { .. } } => note_bad(targets, incident, at),
             Event::AttemptEnded { .. } => note_end(targets, incident, at),

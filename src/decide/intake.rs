@@ -15,6 +15,7 @@ use crate::model::{
     Alert, AlertStatus, Dependency, Digest, IncidentId, Moment, Notification, Onset, Resolution, Time, Unknown, UnknownKind,
     Workload,
 };
+use crate::planted::{self, Bug};
 use crate::policy::types::Policies;
 
 /// A repeat of what was said within this time changes nothing and is not recorded again.
@@ -72,7 +73,7 @@ pub fn concerns(policies: &Policies, book: &Book, alert: &Sighting<'_>) -> bool 
 
 fn is_foreign(ctx: &Context<'_>, alert: &Alert) -> bool {
     let cluster = alert.label("cluster");
-    !cluster.is_empty() && ctx.cluster.is_some_and(|ours| ours != cluster)
+    !cluster.is_empty() && ctx.cluster.is_some_and(|ours| ours != cluster) && !planted::is(Bug::ForeignTaken)
 }
 
 fn see(book: &Book, now: Time, alert: &Alert, step: &mut Step) {
@@ -120,6 +121,12 @@ fn all_resolved(draft: &mut Draft<'_>) {
     }
 }
 
+/// Whether another firing of the alert was heard of.
+fn is_known_otherwise(book: &Book, alert: &Alert) -> bool {
+    let (print, starts_at) = (alert.fingerprint, alert.starts_at);
+    book.seen.values().any(|seen| seen.occurrence.fingerprint == print && seen.occurrence.starts_at != starts_at)
+}
+
 fn firing(
     ctx: &Context<'_>,
     book: &Book,
@@ -128,6 +135,9 @@ fn firing(
     step: &mut Step,
 ) -> Heard {
     let key = alert.occurrence().to_string();
+    if planted::is(Bug::DedupWithoutStart) && is_known_otherwise(book, &alert) {
+        return Heard::Duplicate;
+    }
     let known = book.seen.get(&key);
     let stale = known.is_some_and(|seen| seen.resolved_at.is_some());
     let waiting = book.pending.get(&key).map(|pending| pending.wanted.clone()).unwrap_or_default();
@@ -220,6 +230,10 @@ pub(super) fn located(
 ) {
     let Some(pending) = book.pending.get(occurrence) else { return };
     let Some(position) = pending.wanted.iter().position(|(wanted, _, _)| wanted == lane) else { return };
+    let onset = match onset {
+        Onset { source, .. } if planted::is(Bug::OnsetIsStart) => Onset { at: Ok(pending.alert.starts_at), source },
+        onset => onset,
+    };
     let patience_left = now.since(pending.received_at) < ctx.limits.patience;
     let unreachable = |why: &Unknown| why.kind == UnknownKind::Unreachable;
     let onset_unknown = onset.at.as_ref().is_err_and(unreachable);

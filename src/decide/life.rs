@@ -15,6 +15,7 @@ use super::presence::Presence;
 use super::transition::Event;
 use super::{latch, verdict};
 use crate::model::{Guard, Moment, Outcome, Reason, Resolution, Urgency};
+use crate::planted::{self, Bug};
 use crate::policy::types::{Step as ProcedureStep, VerdictRule};
 
 /// Observations in a row that may be lost before a human hears of it.
@@ -311,6 +312,10 @@ fn redecided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
         super::act::reconciled(draft, 0, observation);
         return;
     }
+    if planted::is(Bug::SecondLookSkipped) {
+        super::act::write(draft);
+        return;
+    }
     let Some(decision) = judge(draft, Purpose::Redecide, tries, observation) else { return };
     if decision.presence == Presence::Resolved && may_still_land(draft) {
         return;
@@ -348,7 +353,12 @@ fn came_late(draft: &Draft<'_>, observation: &Observation) -> bool {
 /// An incident that waits was looked at.
 fn watched(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
     let limits = *draft.ctx.limits;
-    match Presence::judge(&draft.incident, &observation.alerts, draft.now, &limits) {
+    let presence = match Presence::judge(&draft.incident, &observation.alerts, draft.now, &limits) {
+        Presence::Unknown(_) if planted::is(Bug::BlindTakenAsQuiet) => Presence::Resolved,
+        Presence::Resolved if planted::is(Bug::NeverQuiet) => Presence::Inhibited,
+        presence => presence,
+    };
+    match presence {
         Presence::Resolved => {
             draft.record(Event::Quiet { quiet: true });
             if draft.incident.quiet_since.is_some_and(|since| draft.now.since(since) >= limits.close_after) {

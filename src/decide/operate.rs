@@ -10,6 +10,7 @@ use super::life;
 use super::transition::Event;
 use crate::journal::record::{Record, Stamped};
 use crate::model::{Brake, IncidentId, Mode, Moment, Operation, Order, PlanHash, PostedChange, Reason, Time};
+use crate::planted::{self, Bug};
 
 /// A poster's clock may be ahead of ours by this much.
 const CLOCKS_DIFFER: std::time::Duration = std::time::Duration::from_secs(5 * 60);
@@ -147,7 +148,7 @@ fn approvable(incident: &Incident, hash: &PlanHash, overrides: &[String]) -> Res
     let Some(plan) = &incident.plan else {
         return Err(OperationError::Conflict(format!("incident `{}` has no plan to approve", incident.id)));
     };
-    if plan.hash() != *hash {
+    if plan.hash() != *hash && !planted::is(Bug::HashNotCompared) {
         let text = format!("the plan is `{}` now, not `{hash}`: read it again, then approve that", plan.hash());
         return Err(OperationError::Conflict(text));
     }
@@ -257,6 +258,9 @@ fn written_down(ctx: &Context<'_>, book: &Book, now: Time, order: &Order, step: 
 
 fn veto(draft: &mut Draft<'_>, by: String, why: String) {
     let text = format!("{by} vetoed: {why}");
+    if planted::is(Bug::VetoForgotten) {
+        return;
+    }
     draft.record(Event::Vetoed { by, why });
     draft.note(text.clone());
     match draft.incident.phase {
@@ -279,7 +283,9 @@ fn acknowledge(draft: &mut Draft<'_>, by: String) {
     draft.note(format!("{by} has it"));
     draft.record(Event::Acknowledged { by: by.clone() });
     draft.acknowledge_folded(&by);
-    if let Phase::Countdown { until: Some(_) } = draft.incident.phase {
+    if let Phase::Countdown { until: Some(_) } = draft.incident.phase
+        && !planted::is(Bug::AcknowledgementIgnored)
+    {
         draft.enter(Phase::Countdown { until: None });
         let title = format!("NOT rolling back, {by} has it: {}", super::tell::subject(&draft.incident));
         draft.announce(Moment::Decided, &title, "the countdown is suspended: approve or veto");

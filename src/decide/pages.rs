@@ -15,6 +15,7 @@ use super::observation::Purpose;
 use super::tell;
 use super::transition::Event;
 use crate::model::{Brake, Dependency, IncidentId, Message, Moment, Paging, Reason, Urgency};
+use crate::planted::{self, Bug};
 
 /// Incidents that one page lists at most; after that another one begins.
 const MOST: usize = 100;
@@ -138,6 +139,9 @@ impl<'a> Draft<'a> {
         message.text = tell::folded_text(&all);
         message.target = None;
         message.folded = all.iter().map(|incident| incident.id.clone()).collect();
+        if planted::is(Bug::FoldDropsOthers) {
+            message.folded.retain(|id| *id == self.incident.id);
+        }
         if all.iter().any(|incident| incident.critical()) {
             "critical".clone_into(&mut message.severity);
         }

@@ -12,6 +12,7 @@ use super::pages::Cause;
 use crate::model::{
     Applied, Brake, Delivery, Evidence, IncidentId, Mark, Occurrence, Paging, Plan, PreflightReport, Reason, Time,
 };
+use crate::planted::{self, Bug};
 
 /// What can happen to an incident. Recorded, and folded again at recovery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -410,7 +411,7 @@ impl Incident {
     }
 
     fn told(&mut self, message: &str, delivery: &Delivery, page: bool, at: Time) {
-        if let Some(open) = self.page.as_mut().filter(|_| page) {
+        if let Some(open) = self.page.as_mut().filter(|_| page && !planted::is(Bug::PageDropped)) {
             open.unheard = delivery.delivered.is_empty().then_some(at);
         }
         for channel in &delivery.delivered {

@@ -12,6 +12,7 @@ use super::plan;
 use super::presence::Presence;
 use super::scope::{IncidentScope, NOT_OBSERVED};
 use crate::model::{Brake, Level, Mode, Outcome, Reason, StepKind, Time};
+use crate::planted::{self, Bug};
 use crate::policy::expr::{Expr, Tri, Unknown as ExprUnknown};
 use crate::policy::matcher;
 use crate::policy::types::{Condition, FactSource, FactSpec, Kind, Policy, Procedure, Rule, Step, VerdictRule};
@@ -369,6 +370,9 @@ impl<'a> Judge<'a> {
         // Without the cluster's name an alert of another cluster could not be told from ours.
         let nameless = self.ctx.cluster.is_none();
         // A lane in shadow stays in it whatever its policy has become since: the live lane decides about the same alert.
+        if planted::is(Bug::ShadowActs) && !half && !nameless && self.policy.mode == Mode::Shadow {
+            return (Mode::Enforce, None);
+        }
         if half || nameless || self.incident.lane.is_shadow() {
             return (Mode::Shadow, None);
         }

@@ -385,6 +385,7 @@ impl Engine {
     /// Makes a batch durable, then answers and starts effects. While the journal does not commit, nothing else happens (people
     /// hear of it: `Lookout`).
     async fn commit(&mut self, batch: Batch) -> Result<(), NotDurable> {
+        let begun = self.settings.hands.clock.elapsed();
         if !batch.records.is_empty() {
             match record::encode(&batch.records) {
                 Ok(bytes) => {
@@ -402,7 +403,8 @@ impl Engine {
         for answer in batch.answers {
             answer(&self.book);
         }
-        for effect in batch.effects {
+        let waited = self.settings.hands.clock.elapsed().saturating_sub(begun);
+        for effect in batch.effects.into_iter().filter(|effect| effect.keeps(waited)) {
             self.dispatcher.start(effect);
         }
         // A snapshot costs as much as the book is large: it is written once as much again stands behind the last one.

@@ -19,6 +19,8 @@ pub(super) struct Peer {
     pub(super) down: bool,
     /// It does not hold the alerts that the others hold (it was started lately).
     pub(super) empty: bool,
+    /// What it holds for as long as it hears nothing new.
+    pub(super) frozen: Option<BTreeMap<Fingerprint, Held>>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ struct Silence {
 
 /// An alert, and what was said about it.
 #[derive(Clone, Debug)]
-struct Held {
+pub(super) struct Held {
     alert: Alert,
     /// When the next notification about it is due, if there is anything new.
     flush_at: Time,
@@ -122,6 +124,14 @@ impl Alertmanager {
         self.silences.clear();
     }
 
+    /// A peer hears nothing new any more, though it answers; or hears again.
+    pub(super) fn freeze(&mut self, number: usize, frozen: bool) {
+        let held = frozen.then(|| self.held.clone());
+        if let Some(peer) = self.peers.get_mut(number) {
+            peer.frozen = held;
+        }
+    }
+
     pub(super) fn inhibit(&mut self, source: Vec<Matcher>, target: Vec<Matcher>) {
         self.inhibitions.push((source, target));
     }
@@ -198,8 +208,8 @@ impl Alertmanager {
             let ours = |held: &&Held| {
                 !peer.empty && held.alert.status == AlertStatus::Firing && fingerprints.contains(&held.alert.fingerprint)
             };
-            let alerts: Vec<AlertOnPeer> = self
-                .held
+            let held = peer.frozen.as_ref().unwrap_or(&self.held);
+            let alerts: Vec<AlertOnPeer> = held
                 .values()
                 .filter(ours)
                 .map(|held| AlertOnPeer {
@@ -210,7 +220,7 @@ impl Alertmanager {
                 .collect();
             let names: BTreeSet<&str> =
                 alerts.iter().filter_map(|alert| alert.labels.get("alertname").map(String::as_str)).collect();
-            let others = self.held.values().filter(|held| {
+            let others = held.values().filter(|held| {
                 names.contains(held.alert.label("alertname"))
                     && held.alert.status == AlertStatus::Firing
                     && !fingerprints.contains(&held.alert.fingerprint)

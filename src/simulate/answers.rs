@@ -1,5 +1,7 @@
 //! What a simulated world answers when the ports ask. What happens in it by itself is `world.rs`.
 
+use std::time::Duration;
+
 use super::channels::Delivered;
 use super::facts;
 use super::world::World;
@@ -136,6 +138,18 @@ impl World {
             Some(status) => Err(format!("status {status}")),
         };
         HttpResult { url: check.url.clone(), result }
+    }
+
+    /// From now on Prometheus answers what was so that long ago.
+    pub fn lag(&mut self, by: Duration) {
+        self.prometheus.lag = by;
+        self.log(format!("prometheus answers what was so {} s ago", by.as_secs()));
+    }
+
+    /// An Alertmanager peer hears nothing new any more, though it answers; or hears again.
+    pub fn freeze_peer(&mut self, number: usize, frozen: bool) {
+        self.alertmanager.freeze(number, frozen);
+        self.log(format!("alertmanager-{number} {}", if frozen { "hears nothing new" } else { "hears again" }));
     }
 
     /// Delivers a message.

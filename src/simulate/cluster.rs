@@ -10,11 +10,13 @@ use super::deployment::{Deployment, Images, ReplicaSet};
 use super::migration::Migrations;
 use super::recorded::Past;
 use super::watch::Watch;
+use super::witness::{Request, Testimony, Witness};
 use crate::model::manifest;
 use crate::model::{
     Applied, Digest, Evidence, Guard, Lookup, Plan, PlannedStep, PreflightFinding, PreflightReport, ReplicaSetSeen, Replicas,
     Resolution, RolloutStatus, Strategy, TargetId, TargetRef, Time, Unknown, UnknownKind, WatchEvent, Workload, template,
 };
+use crate::planted::{self, Bug};
 
 /// How long pods may fail to be created before the rollout counts as failed.
 const CREATION_GRACE: Duration = Duration::from_secs(30);
@@ -68,6 +70,8 @@ pub(super) struct Cluster {
     next: Cell<Option<Option<Time>>>,
     /// Writes, for the transcript.
     pub(super) log: Vec<String>,
+    /// Who stands outside and looks, if anybody does.
+    pub(super) witness: Option<Witness>,
 }
 
 impl Cluster {
@@ -116,6 +120,9 @@ impl Cluster {
     /// What the watch sees now.
     pub(super) fn watched(&mut self, now: Time) -> Vec<WatchEvent> {
         self.forget();
+        if let Some(witness) = &mut self.witness {
+            witness.look(&self.deployments, now);
+        }
         if self.down_since.is_some() || self.watch_cut.is_some() {
             return Vec::new();
         }
@@ -123,6 +130,13 @@ impl Cluster {
         self.listed = true;
         self.heard_at = Some(now);
         self.watch.look(&self.deployments, list, now)
+    }
+
+    /// The witness sees something.
+    pub(super) fn says(&mut self, at: Time, what: impl FnOnce() -> Testimony) {
+        if let Some(witness) = &mut self.witness {
+            witness.says(at, what());
+        }
     }
 
     /// The watch begins anew, as after a restart of ours.
@@ -211,15 +225,20 @@ impl Cluster {
             None => {
                 Resolution::Unresolved { why: format!("there is no Deployment `{}` in namespace `{}`", at.name, at.namespace) }
             }
-            Some(found) if uid.is_some_and(|uid| found.uid != uid) => Resolution::Unresolved {
-                why: format!(
-                    "Deployment `{}/{}` was deleted and made again: {} is gone",
-                    at.namespace,
-                    at.name,
-                    uid.unwrap_or_default()
-                ),
-            },
+            Some(found) if uid.is_some_and(|uid| found.uid != uid) && !planted::is(Bug::UidNotCompared) => {
+                Resolution::Unresolved {
+                    why: format!(
+                        "Deployment `{}/{}` was deleted and made again: {} is gone",
+                        at.namespace,
+                        at.name,
+                        uid.unwrap_or_default()
+                    ),
+                }
+            }
             Some(found) => {
+                if let Some(witness) = &mut self.witness {
+                    witness.says(now, Testimony::Read { target: at.clone() });
+                }
                 if let Some(workload) = self.read.get(at) {
                     return Resolution::Found { workload: workload.clone() };
                 }
@@ -342,6 +361,7 @@ impl Cluster {
         if self.down_since.is_some() {
             return refused("the API server does not answer".to_owned(), true);
         }
+        self.says(now, || Testimony::Asked(Request::of(plan)));
         if self.forbidden {
             return Applied::Refused { why: MAY_NOT_PATCH.to_owned(), transient: false, forbidden: true };
         }
@@ -371,6 +391,7 @@ impl Cluster {
         let mark = json!({
             "incident": plan.incident.0, "from": plan.from.digest, "to": plan.to.digest, "at": now.to_string(),
         });
+        let (uid, left) = (deployment.uid.clone(), deployment.release());
         deployment.write_template(template::without_hash_label(&held), manifest::FIELD_MANAGER, now);
         deployment.mark(mark.to_string(), format!("backout: incident {}", plan.incident));
         let generation = deployment.generation;
@@ -381,12 +402,14 @@ impl Cluster {
             at.name,
             manifest::FIELD_MANAGER
         ));
+        self.says(now, || Testimony::Written { request: Request::of(plan), uid, left });
         Applied::Done { generation }
     }
 
     /// What stands there already, or forbids to begin.
     fn in_the_way(&self, plan: &Plan, guard: &Guard) -> Option<Applied> {
-        let Some(deployment) = self.deployments.get(&plan.target.at).filter(|found| found.uid == plan.target.uid) else {
+        let same = |found: &&Deployment| found.uid == plan.target.uid || planted::is(Bug::UidNotCompared);
+        let Some(deployment) = self.deployments.get(&plan.target.at).filter(same) else {
             return Some(gone(plan));
         };
         let (release, generation) = (deployment.release(), deployment.generation);
@@ -397,7 +420,7 @@ impl Cluster {
             let by = deployment.template_writer().map_or_else(|| "somebody".to_owned(), |(by, _)| by);
             return Some(refused(format!("superseded: {by} put release {} there", release.short()), false));
         }
-        if generation != guard.generation {
+        if generation != guard.generation && !planted::is(Bug::GuardMissing) {
             let why = format!("the Deployment moved on to generation {generation}, on the same release");
             return Some(refused(why, true));
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::cluster::Doubt;
 use super::driver::Driver;
+use super::fault::{self, Fault};
 use super::firing::Firing;
 use super::line::{Line, parse_duration};
 use super::prometheus::{Rule, Series};
@@ -33,6 +34,8 @@ pub enum Command {
     Reload(String),
     /// The service's own clock is set, by so many milliseconds.
     Clock(i64),
+    /// Something befalls the service.
+    Fault(Fault),
 }
 
 /// What a person tells the service.
@@ -151,6 +154,8 @@ pub enum Event {
     Inhibit(Vec<Matcher>, Vec<Matcher>),
     Grouping(Duration, Duration),
     RestartPeer(usize),
+    Freeze(usize, bool),
+    Lag(Duration),
     Channel(String),
     Down(Part, bool),
     Forbid(bool),
@@ -170,12 +175,13 @@ impl Command {
                 if *crash {
                     driver.crash();
                 }
-                if *start {
+                if *start && !driver.is_running() {
                     driver.start_process();
                 }
             }
             Self::Reload(set) => driver.reload(set),
             Self::Clock(by) => driver.set_clock(*by),
+            Self::Fault(fault) => fault.happen(driver),
         }
     }
 }
@@ -262,6 +268,8 @@ impl Event {
             Self::Inhibit(source, target) => world.inhibit(source.clone(), target.clone()),
             Self::Grouping(wait, interval) => world.set_grouping(*wait, *interval),
             Self::RestartPeer(number) => world.restart_peer(*number),
+            Self::Freeze(number, frozen) => world.freeze_peer(*number, *frozen),
+            Self::Lag(by) => world.lag(*by),
             Self::Channel(name) => world.add_channel(name),
             Self::Down(part, down) => world.set_down(part, *down),
             Self::Forbid(forbidden) => world.forbid_writes(*forbidden),
@@ -296,6 +304,11 @@ fn posted(labels: &Labels, status: AlertStatus, ago: Duration, world: &World) ->
 /// What was expected.
 pub(super) fn parse(line: &mut Line) -> Result<Command, String> {
     let verb = line.word("what happens")?;
+    if let Some(fault) = fault::parse(&verb, line) {
+        let fault = fault?;
+        line.finish()?;
+        return Ok(Command::Fault(fault));
+    }
     let command = match verb.as_str() {
         "veto" => {
             Command::Person(Person::Veto { incident: line.number()?, by: line.or("by", "ann"), reason: line.or("reason", "no") })

@@ -1,6 +1,7 @@
 //! The deterministic driver: one virtual time, one queue, and the same brain as the service. It carries the effects of `step` out
 //! on a world, keeps a journal in bytes, can crash and start again, and watches over the invariants.
 
+mod faulty;
 mod kept;
 mod process;
 
@@ -24,7 +25,8 @@ use crate::model::{Applied, IncidentId, Message, Source, Time, Urgency};
 use crate::policy::types::Policies;
 use crate::ports::RowKind;
 
-pub use kept::{Hook, Keep, Latency, Told, Written};
+use faulty::Faults;
+pub use kept::{Hook, Keep, Latency, Protocol, Told, Written};
 
 /// More steps than this at one moment is a loop.
 const STEPS_AT_ONCE: u32 = 10_000;
@@ -36,8 +38,8 @@ const IDLE: Duration = Duration::from_secs(60);
 enum Due {
     /// An effect is carried out, and answered.
     Effect(Effect),
-    /// A write is made; its answer comes later.
-    Write(Effect),
+    /// A write is made; its answer comes later, if the process that asked still lives.
+    Write(Effect, u64),
     /// An answer comes.
     Answer(Box<Input>),
     /// Something in the story happens.
@@ -71,6 +73,8 @@ pub struct Driver {
     pub transcript: Transcript,
     /// What is kept beside it.
     pub keep: Keep,
+    /// What happened, where somebody judges by it.
+    pub protocol: Option<Protocol>,
     /// A write is taken to help: the alerts of its incident end with it. For alerts that follow a timetable, which knows nothing
     /// of our writes.
     pub writes_help: bool,
@@ -93,6 +97,9 @@ pub struct Driver {
     /// How many rows there are, kept or not.
     rows: u64,
     running: bool,
+    /// How many times the process was killed.
+    epoch: u64,
+    faults: Faults,
     /// Bodies that nobody acknowledged: Alertmanager sends them again.
     undelivered: Vec<Vec<u8>>,
     idle_at: Time,
@@ -112,6 +119,7 @@ impl Driver {
             hooks: Vec::new(),
             transcript: Transcript::new(zero),
             keep: Keep { journal: true, invariants: true, decisions: false },
+            protocol: None,
             writes_help: false,
             moves: Vec::new(),
             written: Vec::new(),
@@ -126,6 +134,8 @@ impl Driver {
             journal: Vec::new(),
             rows: 0,
             running: false,
+            epoch: 0,
+            faults: Faults::default(),
             undelivered: Vec::new(),
             idle_at: now,
             violations: Vec::new(),
@@ -167,7 +177,7 @@ impl Driver {
         let mut at_once = 0_u32;
         loop {
             let mut next = [self.world.next_event(), self.queue.keys().next().map(|(at, _)| *at)].into_iter().flatten().min();
-            if self.running {
+            if self.is_awake() {
                 let tick = self.wake_at().map_or(self.idle_at, |at| at.min(self.idle_at));
                 next = Some(next.map_or(tick, |at| at.min(tick)));
             }
@@ -199,7 +209,7 @@ impl Driver {
             self.take_emitted();
             return;
         }
-        if self.running {
+        if self.is_awake() {
             let woken = self.wake_at().is_some_and(|at| at <= self.now);
             if woken || self.idle_at <= self.now {
                 if !woken {
@@ -212,10 +222,15 @@ impl Driver {
 
     fn due(&mut self, due: Due) {
         match due {
-            Due::Command(command) => command.run(self),
+            Due::Command(command) => {
+                if let Some(protocol) = &mut self.protocol {
+                    protocol.commands.push((self.now, command.clone()));
+                }
+                command.run(self);
+            }
             Due::Answer(input) => self.input(*input),
             Due::Effect(effect) => self.carry_out(effect),
-            Due::Write(effect) => {
+            Due::Write(effect, epoch) => {
                 if let Effect::Apply { number, plan, step, guard } = effect {
                     let applied = self.world.apply(&plan, step, &guard, self.now);
                     if matches!(applied, Applied::Done { .. }) {
@@ -230,7 +245,9 @@ impl Driver {
                         self.help(&plan.incident);
                     }
                     let input = Input::Applied { incident: plan.incident.clone(), number, applied };
-                    self.answer(self.latency.write / 2, input);
+                    if epoch == self.epoch {
+                        self.come_back(self.latency.write / 2, input);
+                    }
                 }
             }
         }
@@ -258,8 +275,7 @@ impl Driver {
         for emitted in emitted {
             match emitted {
                 Emitted::Log(text) => self.transcript.world(self.now, &text),
-                Emitted::Watch(event) if self.running => self.input(Input::Watched(event)),
-                Emitted::Watch(_) => {}
+                Emitted::Watch(event) => self.watch_tells(Input::Watched(event)),
                 Emitted::Webhook(body) => self.webhook(body),
             }
         }
@@ -268,7 +284,7 @@ impl Driver {
 
     /// A webhook: durable, then acknowledged, then decided about.
     fn webhook(&mut self, body: Vec<u8>) {
-        if !self.running {
+        if !self.takes_receipts() {
             self.undelivered.push(body);
             return;
         }
@@ -287,15 +303,23 @@ impl Driver {
         if !self.running {
             return;
         }
+        if !self.is_awake() {
+            self.put_off(input);
+            return;
+        }
         if !matches!(input, Input::Started { .. } | Input::ClockSet { .. })
             && let Some(at) = self.watch_heard_at()
         {
             self.step(Input::WatchHeard { at });
         }
-        self.step(input);
+        // The step before it may have met a journal that is full, or a kill.
+        match (self.running, self.is_awake()) {
+            (true, true) => self.step(input),
+            (true, false) => self.put_off(input),
+            (false, _) => {}
+        }
     }
 
-    /// Records are durable before effects start.
     fn step(&mut self, input: Input) {
         self.transcript.input(self.now, &input);
         let policies = self.sets.get(&self.in_force).cloned().unwrap_or_default();
@@ -304,10 +328,7 @@ impl Driver {
         for (status, heard) in &done.heard {
             self.transcript.heard(self.now, *status, *heard);
         }
-        self.commit(&done.records);
-        for effect in done.effects {
-            self.start(effect);
-        }
+        self.conclude(done);
     }
 
     fn commit(&mut self, records: &[Stamped]) {
@@ -317,7 +338,12 @@ impl Driver {
         self.rows += 1;
         if self.keep.journal {
             match record::encode(records) {
-                Ok(bytes) => self.journal.push(Row { kind: RowKind::Step, at: self.clock(), bytes }),
+                Ok(bytes) => {
+                    if let Some(protocol) = &mut self.protocol {
+                        protocol.steps.push((self.now, bytes.clone()));
+                    }
+                    self.journal.push(Row { kind: RowKind::Step, at: self.clock(), bytes });
+                }
                 Err(why) => self.violations.push(format!("records cannot be written: {why}")),
             }
         }
@@ -388,7 +414,7 @@ impl Driver {
                 if intended.is_none_or(|attempt| attempt.plan.hash() != plan.hash()) {
                     self.violations.push(format!("{}: a write without a durable intent", self.now));
                 }
-                self.push(self.now + self.latency.write / 2, Due::Write(effect));
+                self.push(self.now + self.latency.write / 2, Due::Write(effect, self.epoch));
                 return;
             }
             Effect::Tell(_) | Effect::ClosePage(_) | Effect::Event { .. } => self.latency.tell,
@@ -402,16 +428,16 @@ impl Driver {
             Effect::Locate { occurrence, lane, alert, lookup } => {
                 let resolution = self.world.resolve(&lookup, now);
                 let onset = self.world.onset(&alert, now);
-                self.input(Input::Located { occurrence, lane, resolution, onset });
+                self.come_back(Duration::ZERO, Input::Located { occurrence, lane, resolution, onset });
             }
             Effect::Observe { incident, id, request } => {
                 let observation = Box::new(self.observe(&request));
-                self.input(Input::Observed { incident, id, observation });
+                self.come_back(Duration::ZERO, Input::Observed { incident, id, observation });
             }
             Effect::Prepare { number, plan, guard } => {
                 let report = self.world.preflight(&plan, &guard, now);
                 let evidence = Box::new(self.world.evidence(&plan, now));
-                self.input(Input::Prepared { incident: plan.incident.clone(), number, report, evidence });
+                self.come_back(Duration::ZERO, Input::Prepared { incident: plan.incident.clone(), number, report, evidence });
             }
             Effect::Tell(message) => {
                 let delivery = self.world.deliver(&message, now);
@@ -426,7 +452,7 @@ impl Driver {
                 }));
                 let page = message.urgency == Urgency::Page;
                 let Message { incident, folded, id, .. } = *message;
-                self.input(Input::Told { incident, folded, message: id, page, delivery });
+                self.come_back(Duration::ZERO, Input::Told { incident, folded, message: id, page, delivery });
             }
             Effect::ClosePage(incident) => {
                 let open = self.world.close_page(&incident);

@@ -15,9 +15,8 @@ use crate::policy::matcher::{Matcher, Parsed, parse_item};
 pub(super) fn parse(verb: &str, line: &mut Line) -> Result<Event, String> {
     match verb {
         "deployment" | "deploy" | "scale" | "hold" | "let-go" | "annotate" | "delete" | "break" => workload(verb, line),
-        "alert" | "resolve" | "lose" | "post" | "silence" | "unsilence" | "inhibit" | "grouping" | "peer-restart" => {
-            alert(verb, line)
-        }
+        "alert" | "resolve" | "lose" | "post" | "silence" | "unsilence" | "inhibit" | "grouping" | "peer-restart"
+        | "peer-freeze" | "peer-thaw" => alert(verb, line),
         "rule" | "series" | "value" | "url" => value(verb, line),
         _ => other(verb, line),
     }
@@ -100,7 +99,8 @@ fn alert(verb: &str, line: &mut Line) -> Result<Event, String> {
             Event::Inhibit(exact(&by)?, exact(&what)?)
         }
         "grouping" => Event::Grouping(line.duration("wait")?.unwrap_or_default(), line.duration("interval")?.unwrap_or_default()),
-        _ => Event::RestartPeer(line.integer("peer")?.unwrap_or(0)),
+        "peer-restart" => Event::RestartPeer(line.integer("peer")?.unwrap_or(0)),
+        _ => Event::Freeze(line.integer("peer")?.unwrap_or(0), verb == "peer-freeze"),
     })
 }
 
@@ -139,6 +139,7 @@ fn value(verb: &str, line: &mut Line) -> Result<Event, String> {
 fn other(verb: &str, line: &mut Line) -> Result<Event, String> {
     Ok(match verb {
         "watchdog" => Event::Watchdog,
+        "lag" => Event::Lag(parse_duration(&line.word("by how much")?)?),
         "channel" => Event::Channel(line.word("its name")?),
         "down" | "up" => Event::Down(part(&line.word("what")?)?, verb == "down"),
         "forbid" => Event::Forbid(true),

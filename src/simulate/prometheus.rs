@@ -69,6 +69,8 @@ pub(super) struct Prometheus {
     pub(super) rules_hidden: bool,
     /// Whether one of the rules always fires.
     pub(super) watchdog: bool,
+    /// How old what it answers is.
+    pub(super) lag: Duration,
     series: BTreeMap<String, Series>,
     /// What each series read, whenever that changed.
     history: BTreeMap<String, Vec<(Time, Option<f64>)>>,
@@ -169,7 +171,8 @@ impl Prometheus {
         if self.down_since.is_some() {
             return Fact::unknown(silent(), now, "prometheus");
         }
-        Fact { value: self.value(promql, now).and_then(number), at: now, source: "prometheus".to_owned() }
+        let at = now - self.lag;
+        Fact { value: self.value(promql, at).and_then(number), at, source: "prometheus".to_owned() }
     }
 
     /// What the query gave at an earlier time, as far as it is remembered.
@@ -187,6 +190,11 @@ impl Prometheus {
         }
         let (series, history) = self.series.get(promql).zip(self.history.get(promql)).ok_or_else(nothing)?;
         average(history, now - series.look_back, now).ok_or_else(nothing)
+    }
+
+    /// Since when the condition of the rule with these labels holds.
+    pub(super) fn active_since(&self, labels: &Labels) -> Option<Time> {
+        self.rules.iter().find(|(rule, _)| rule.labels == *labels).and_then(|(_, state)| state.active_since)
     }
 
     pub(super) fn onset(&self, alert: &Alert) -> Onset {

@@ -8,14 +8,17 @@
 //! peers 2                               Alertmanager peers (1)
 //! cluster-name none                     no name of the cluster is set (`prod`)
 //! service -2d                           when backout was first started (2 days before)
-//! latency write=5s                      how long things take: inbox, read, prepare, write, tell
+//! latency write=5s                      how long things take: inbox, read, prepare, write, tell, watch
 //! channel pager                         what has no time was so from the beginning
 //! at -3d deployment shop/checkout image=shop:1
 //! at 2m alert HighErrorRate namespace=shop deployment=checkout
 //! at 3m clock leaps -1h                 the clock of backout's machine is set; the world's go on
 //! on executing +500ms restart           once, that long after an incident entered the phase
+//! each approval +30s approve            each time
 //! until 30m
 //! ```
+//!
+//! What can befall the service itself stands in `fault.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -110,10 +113,10 @@ impl Script {
                 self.timeline.push((at, command::parse(line)?));
                 return Ok(());
             }
-            "on" => {
+            "on" | "each" => {
                 let phase = line.word("a phase")?;
                 let delay = line.next_if_delay().map_or(Ok(Duration::ZERO), |text| parse_duration(&text))?;
-                self.hooks.push(Hook { phase, delay, command: command::parse(line)?, again: false });
+                self.hooks.push(Hook { phase, delay, command: command::parse(line)?, again: about == "each" });
                 return Ok(());
             }
             "peers" => self.peers = number(&line.word("a number")?)?,
@@ -121,15 +124,8 @@ impl Script {
             "service" => self.service = self.time(&line.word("a time")?)?,
             "until" => self.until = self.time(&line.word("a time")?)?,
             "latency" => {
-                let fields = [
-                    ("inbox", &mut self.latency.inbox),
-                    ("read", &mut self.latency.read),
-                    ("prepare", &mut self.latency.prepare),
-                    ("write", &mut self.latency.write),
-                    ("tell", &mut self.latency.tell),
-                ];
-                for (key, field) in fields {
-                    *field = line.duration(key)?.unwrap_or(*field);
+                for (name, span) in Latency::read_line(line)? {
+                    self.latency.set(&name, span);
                 }
             }
             // What is said without a time was always so.

@@ -13,6 +13,7 @@ use super::deployment::Deployment;
 use super::facts::{FactSeries, Facts};
 use super::firing::{Firing, Scheduled};
 use super::prometheus::{Change, Prometheus, Rule, Series};
+use super::witness::Testimony;
 use crate::model::{Alert, AlertStatus, Labels, TargetRef, Texts, Time, Unknown, WatchEvent};
 use crate::policy::matcher::Matcher;
 
@@ -93,7 +94,7 @@ pub struct World {
 impl World {
     /// An empty world with as many Alertmanager peers, up for a long time.
     pub fn new(now: Time, peers: usize) -> Self {
-        let peer = Peer { up_since: now - Duration::from_secs(86_400), down: false, empty: false };
+        let peer = Peer { up_since: now - Duration::from_secs(86_400), down: false, empty: false, frozen: None };
         let mut world = Self { now, ..Self::default() };
         world.alertmanager.peers = vec![peer; peers];
         world
@@ -111,9 +112,12 @@ impl World {
                 match change {
                     Change::Fires { labels, starts_at } => {
                         self.emitted.push_back(Emitted::Log(format!("alert {} fires", name(&(&labels).into()))));
+                        let onset = self.prometheus.active_since(&labels);
+                        self.witness(at, || Testimony::Fires { labels: labels.clone(), onset });
                         self.alertmanager.fire(labels, Labels::new(), starts_at, at);
                     }
                     Change::Ends { labels } => {
+                        self.witness(at, || Testimony::Ends { labels: labels.clone() });
                         let labels = Texts::from(&labels);
                         self.emitted.push_back(Emitted::Log(format!("alert {} is over", name(&labels))));
                         self.alertmanager.end(&labels, at);
@@ -301,6 +305,7 @@ impl World {
     /// An alert fires that no rule makes. Its condition began at `onset`.
     pub fn fire(&mut self, labels: Labels, onset: Result<Time, Unknown>, tail: Option<Duration>) -> Alert {
         let now = self.now;
+        self.witness(now, || Testimony::Fires { labels: labels.clone(), onset: onset.as_ref().ok().copied() });
         let alert = self.alertmanager.fire(labels, Labels::new(), now, now);
         let named = (alert.label("alertname").to_owned(), tail);
         self.prometheus.know(alert.fingerprint, onset, named.1.map(|tail| (named.0, tail)));
@@ -312,6 +317,7 @@ impl World {
     pub fn resolve_alert(&mut self, alertname: &str) {
         for alert in self.alertmanager.firing(alertname) {
             self.alertmanager.end(&alert.labels, self.now);
+            self.witness(self.now, || Testimony::Ends { labels: alert.labels.to_map() });
             self.log(format!("alert {} is over", name(&alert.labels)));
         }
     }
@@ -325,6 +331,9 @@ impl World {
 
     /// The peers forget an alert; nobody says that it is over.
     pub fn lose_alert(&mut self, alertname: &str) {
+        for alert in self.alertmanager.firing(alertname) {
+            self.witness(self.now, || Testimony::Ends { labels: alert.labels.to_map() });
+        }
         self.alertmanager.lose(alertname);
         self.log(format!("alert {alertname} is lost by every peer"));
     }
@@ -420,7 +429,7 @@ impl World {
     pub fn restart_peer(&mut self, number: usize) {
         let now = self.now;
         if let Some(peer) = self.alertmanager.peers.get_mut(number) {
-            *peer = Peer { up_since: now, down: false, empty: true };
+            *peer = Peer { up_since: now, down: false, empty: true, frozen: None };
         }
         self.log(format!("alertmanager-{number} was started anew"));
     }

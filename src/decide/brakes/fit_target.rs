@@ -8,6 +8,7 @@ use crate::decide::book::{History, Release};
 use crate::decide::decision::Judgement;
 use crate::decide::ledger;
 use crate::model::{Brake, Digest, Mode, ReleaseRef, ReplicaSetSeen, Strategy, Workload};
+use crate::planted::{self, Bug};
 
 /// The release to go back to, or why none is fit.
 ///
@@ -18,7 +19,8 @@ pub fn choose(scene: &Scene<'_>) -> Result<ReleaseRef, Judgement> {
     let leaving = scene.incident.release.as_ref().ok_or_else(|| blind("what ran on the target at the onset is not known"))?;
     let workload = scene.workload().ok_or_else(|| blind("the target could not be read"))?;
     let history = scene.history().ok_or_else(|| blind("nothing is remembered of this target"))?;
-    if history.release(&workload.release).is_some_and(|current| current.by_us) {
+    let ours = history.release(&workload.release).is_some_and(|current| current.by_us);
+    if ours && !planted::is(Bug::FurtherBack) {
         return Err(held("we put the release there that runs now; never further back"));
     }
     let candidate = candidate(history, leaving, workload)?;
@@ -81,7 +83,8 @@ fn candidate<'a>(history: &'a History, leaving: &Digest, workload: &Workload) ->
 /// Seen healthy for long enough, and with our own eyes where nobody will be asked.
 fn enough(scene: &Scene<'_>, candidate: &Release, name: &str) -> Result<(), Judgement> {
     // What was available when it was replaced is closed by the ledger: `healthy` is all there is.
-    let Some(numbers) = scene.policy.brakes.fit_target.on() else { return Ok(()) };
+    let on = scene.policy.brakes.fit_target.on().filter(|_| !planted::is(Bug::HealthNotCompared));
+    let Some(numbers) = on else { return Ok(()) };
     if candidate.healthy < numbers.healthy {
         let (was, least) = (span(candidate.healthy), span(numbers.healthy));
         return Err(held(format!("{name} was available for {was} in all; at least {least} are required")));

@@ -36,6 +36,7 @@ use super::limits::Limits;
 use super::observation::Observation;
 use super::presence::Presence;
 use crate::model::{Brake, Mode, Resolution, Time, Workload};
+use crate::planted::{self, Bug};
 use crate::policy::interval::Interval;
 use crate::policy::types::{Policy, Rule};
 
@@ -97,6 +98,9 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
         let because = format!("switched off in the policy: {reason}");
         return Judgement { brake, grip: Grip::Off(reason.to_owned()), because, until: None };
     }
+    if planted::is(Bug::BrakeOff(brake)) {
+        return Judgement::free(brake, "planted");
+    }
     let judgement = match brake {
         Brake::RecentChange => recent_change::judge(scene),
         Brake::ControlGroup => control_group::judge(scene),
@@ -116,7 +120,8 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
         Brake::Permission => permission::judge(scene),
         Brake::Trust => trust::judge(scene),
     };
-    if judgement.holds() && scene.overrides.iter().any(|name| name == brake.as_str()) {
+    let all = planted::is(Bug::YesOverridesAll) && scene.incident.approval.is_some();
+    if judgement.holds() && (all || scene.overrides.iter().any(|name| name == brake.as_str())) {
         return Judgement { grip: Grip::Overridden, ..judgement };
     }
     judgement

@@ -7,6 +7,7 @@ use super::{Scene, choose_release};
 use crate::decide::book::{History, Release};
 use crate::decide::decision::Judgement;
 use crate::model::{Brake, ChangeKind, Digest, PostedChange, ReplicaSetSeen, Time, Workload};
+use crate::planted::{self, Bug};
 
 /// The change that put a release on a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
         return Judgement::held(BRAKE, "no change is known that put this release there");
     };
     let restored = scene.history().and_then(|history| history.release(&workload.release)).is_some_and(|now| now.by_us);
-    if change.by_us || restored {
+    if (change.by_us || restored) && !planted::is(Bug::FurtherBack) {
         return Judgement::held(BRAKE, "we put this release there; never further back");
     }
     let onset = match scene.incident.onset() {

@@ -6,6 +6,7 @@ use super::words::span;
 use crate::decide::book::{Book, Wrong};
 use crate::decide::decision::Judgement;
 use crate::model::{Brake, Time};
+use crate::planted::{self, Bug};
 use crate::policy::types::Policy;
 
 pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
@@ -22,7 +23,7 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
 
 /// Why a policy must ask before it acts, if it must.
 pub fn distrust(policy: &Policy, book: &Book, now: Time) -> Option<String> {
-    let trust = policy.brakes.trust.on()?;
+    let trust = policy.brakes.trust.on().filter(|_| !planted::is(Bug::TrustForgotten))?;
     let counted = counting(policy, book, now).count();
     let last = counting(policy, book, now).max_by_key(|wrong| wrong.at)?;
     (counted >= trust.wrong as usize).then(|| {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::book::{History, PastRollback, Release};
 use super::incident::Lane;
 use crate::model::{Digest, Time, WatchEvent};
+use crate::planted::{self, Bug};
 use crate::policy::types::ROLLBACKS;
 
 mod posted;
@@ -82,7 +83,7 @@ pub fn alert_fired(history: &mut History, digest: &Digest, alertname: &str, at: 
 
 /// That release was rolled back from, by an incident or a person: it is never gone back to. The first mark stays.
 pub fn mark_bad(history: &mut History, digest: &Digest, by: &str, at: Time) {
-    if let Some(release) = entry(history, digest) {
+    if let Some(release) = entry(history, digest).filter(|_| !planted::is(Bug::KnownBadForgotten)) {
         release.bad.get_or_insert_with(|| (at, by.to_owned()));
     }
 }

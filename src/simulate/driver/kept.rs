@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::command::Command;
-use crate::model::{IncidentId, Moment, ReleaseRef, TargetRef, Time, Urgency};
+use crate::model::{IncidentId, Moment, Operation, ReleaseRef, TargetRef, Time, Urgency};
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,8 @@ pub struct Latency {
     pub write: Duration,
     /// A message.
     pub tell: Duration,
+    /// From what the watch sees until it tells of it.
+    pub watch: Duration,
 }
 
 impl Default for Latency {
@@ -28,6 +30,7 @@ impl Default for Latency {
             prepare: Duration::from_secs(1),
             write: Duration::from_secs(1),
             tell: Duration::from_millis(200),
+            watch: Duration::ZERO,
         }
     }
 }
@@ -54,6 +57,19 @@ pub struct Keep {
     pub invariants: bool,
     /// Every decision, until somebody takes them.
     pub decisions: bool,
+}
+
+/// What happened in a story, for whoever judges the service by it. All times are the world's.
+#[derive(Clone, Debug, Default)]
+pub struct Protocol {
+    /// What the story's lines did, as it was done.
+    pub commands: Vec<(Time, Command)>,
+    /// What people asked for, and why it was refused, where it was.
+    pub answers: Vec<(Time, Operation, Option<String>)>,
+    /// When the service began to live and remember, and when it ceased to.
+    pub lives: Vec<(Time, bool)>,
+    /// Rows of the journal that hold steps, as they became durable.
+    pub steps: Vec<(Time, Vec<u8>)>,
 }
 
 /// A write that was made.

@@ -42,6 +42,7 @@ impl Driver {
             self.violations.push(format!("{}: no journal was kept to start from", self.now));
         }
         self.running = true;
+        self.note_life();
         self.transcript.world(self.now, "backout starts");
         if let Some(set) = set_back_while_away(&self.book, self.clock()) {
             self.input(set);
@@ -68,6 +69,8 @@ impl Driver {
     pub fn crash(&mut self) {
         self.queue.retain(|_, due| matches!(due, Due::Command(_)));
         self.running = false;
+        self.forget_all();
+        self.note_life();
         self.transcript.world(self.now, "backout is killed");
     }
 
@@ -80,10 +83,28 @@ impl Driver {
 
     /// A person says something; refused if it is not possible, as the API does.
     pub fn operate(&mut self, operation: Operation) {
-        match operate::check(&self.book, &operation, self.clock()) {
+        let checked = operate::check(&self.book, &operation, self.clock()).map_err(|why| why.to_string());
+        // Who is not answered was not heard: nothing listens, or nothing can be remembered.
+        let deaf = (!self.is_awake() || !self.takes_receipts()).then(|| "nobody answers".to_owned());
+        let refused = deaf.or_else(|| checked.as_ref().err().cloned());
+        if let Some(protocol) = &mut self.protocol {
+            protocol.answers.push((self.now, operation.clone(), refused));
+        }
+        match checked {
             Ok(()) => self.input(Input::Operation(operation.into())),
             Err(why) => self.transcript.world(self.now, &format!("refused: {why}")),
         }
+    }
+
+    /// From now on it is written down what happens, also by a witness who stands outside.
+    pub fn keep_protocol(&mut self) {
+        self.protocol = Some(super::Protocol::default());
+        self.world.call_witness();
+    }
+
+    /// Whether the process lives.
+    pub fn is_running(&self) -> bool {
+        self.running
     }
 
     /// The end of a story: the journal still gives the same book.

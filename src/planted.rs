@@ -1,0 +1,104 @@
+//! Defects that are planted on purpose, to show that the simulation (`tests/sim/`) sees them. Only with the feature `planted`, which
+//! nothing that ships has: without it [`is`] is the constant `false`, and the compiler drops what stands behind it.
+
+use crate::model::Brake;
+
+/// A defect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A brake never holds.
+    BrakeOff(Brake),
+    /// Nobody remembers that a rollback was marked wrong.
+    TrustForgotten,
+    /// How long a release was healthy is not compared.
+    HealthNotCompared,
+    /// A release that was rolled back from is as good as any.
+    KnownBadForgotten,
+    /// A release that we restored is rolled back from, too.
+    FurtherBack,
+    /// An object of the same name is taken for the one that was meant.
+    UidNotCompared,
+    /// The write does not name the generation that the decision saw.
+    GuardMissing,
+    /// Nothing is read again before the write.
+    SecondLookSkipped,
+    /// A write that waited for its commit for minutes is begun all the same.
+    WriteWaited,
+    /// A yes to any plan is a yes to this one.
+    HashNotCompared,
+    /// A yes overrides brakes that it does not name.
+    YesOverridesAll,
+    /// The allowance is spent when the attempt is over.
+    BudgetAtTheEnd,
+    /// An alert is known by its labels, however often it fires.
+    DedupWithoutStart,
+    /// An alert that no peer holds is taken to fire.
+    ResolvedTakenAsFiring,
+    /// A silence is overlooked.
+    SilenceOverlooked,
+    /// Peers that cannot tell are taken to say that it is over.
+    BlindTakenAsQuiet,
+    /// The condition is taken to have begun when the alert was sent.
+    OnsetIsStart,
+    /// An alert of another cluster is taken for one of ours.
+    ForeignTaken,
+    /// A policy in shadow acts.
+    ShadowActs,
+    /// Deadlines do not move along with the clock.
+    LeapNotShifted,
+    /// A page that no channel took is not sent again.
+    PageDropped,
+    /// A page of several lists the first.
+    FoldDropsOthers,
+    /// Nobody is told of a rollback.
+    RollbackNotAnnounced,
+    /// What cannot be seen proves that it worked.
+    UnknownTakenAsBetter,
+    /// A write without an answer is made again at once.
+    RepeatedBlindly,
+    /// Effects are begun before their records are durable.
+    EffectBeforeCommit,
+    /// A record is not written.
+    RecordNotWritten,
+    /// A countdown that a restart met goes on.
+    CountdownNotRenewed,
+    /// A veto is answered, and forgotten.
+    VetoForgotten,
+    /// An acknowledgement does not suspend the countdown.
+    AcknowledgementIgnored,
+    /// An answer that does not come back is waited for, for ever.
+    LostNotNoticed,
+    /// That no alert fires any more is never believed.
+    NeverQuiet,
+}
+
+#[cfg(feature = "planted")]
+mod chosen {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants a defect in this thread, or none.
+    pub fn plant(bug: Option<Bug>) {
+        ACTIVE.set(bug);
+    }
+
+    /// Whether this defect is planted.
+    pub fn is(bug: Bug) -> bool {
+        ACTIVE.get() == Some(bug)
+    }
+}
+
+#[cfg(feature = "planted")]
+pub use chosen::{is, plant};
+
+/// Whether this defect is planted: never, in what ships.
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+pub const fn is(_: Bug) -> bool {
+    false
+}
