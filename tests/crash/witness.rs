@@ -22,6 +22,9 @@ pub(crate) struct Journal {
     pub(crate) closed: BTreeMap<String, usize>,
 }
 
+/// What the API server writes down for a request whose client has gone.
+const CLIENT_GONE: u64 = 499;
+
 /// Where an incident stands.
 #[derive(Clone, Default)]
 pub(crate) struct Standing {
@@ -101,15 +104,16 @@ pub(crate) async fn verify(data: &Path) {
 /// What the audit log says.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
-    /// Bad releases, by shop and image, and how many rollbacks of each were taken.
-    pub(crate) releases: BTreeMap<String, usize>,
-    /// Rollbacks that were taken, by incident.
-    pub(crate) incidents: BTreeMap<String, usize>,
-    /// When the rollback of an incident was answered.
+    /// Bad releases, by shop and image, with the generations on which rollbacks of each were made. Two writes on one generation
+    /// cannot both have been taken.
+    pub(crate) releases: BTreeMap<String, BTreeSet<u64>>,
+    /// The same by incident.
+    pub(crate) incidents: BTreeMap<String, BTreeSet<u64>>,
+    /// When the rollback of an incident was made.
     pub(crate) written_at: BTreeMap<String, jiff::Timestamp>,
-    /// Writes of ours that the API server refused by their guards.
-    pub(crate) refused: usize,
-    /// What should never be: two writes on one generation, a write that no bad release stood before.
+    /// Writes of ours by the status that they were answered with.
+    pub(crate) answers: BTreeMap<u64, usize>,
+    /// What should never be: two writes taken on one generation, a write that no bad release stood before.
     pub(crate) odd: Vec<String>,
 }
 
@@ -122,24 +126,25 @@ impl Audit {
             if write.user != BACKOUT_USER {
                 if let Some(image) = image(&write.body).filter(|image| image != GOOD && image != "shop:0") {
                     let release = format!("{} {image}", write.name);
-                    audit.releases.insert(release.clone(), 0);
+                    audit.releases.insert(release.clone(), BTreeSet::new());
                     standing.insert(&write.name, release);
                 }
                 continue;
             }
-            if write.code != 200 {
-                audit.refused += 1;
+            *audit.answers.entry(write.code).or_default() += 1;
+            // 4xx was not taken. 5xx, or nothing, is of a process that was gone before the answer: it may have been.
+            if (400..500).contains(&write.code) && write.code != CLIENT_GONE {
                 continue;
             }
-            let (generation, incident) = (&write.body[1]["value"], incident(&write.body));
-            if !guards.insert((write.name.clone(), generation.to_string())) {
+            let (generation, incident) = (write.body[1]["value"].as_u64().unwrap_or_default(), incident(&write.body));
+            if write.code == 200 && !guards.insert((write.name.clone(), generation)) {
                 audit.odd.push(format!("{}: a second write after generation {generation}", write.name));
             }
             match standing.get(write.name.as_str()).and_then(|release| audit.releases.get_mut(release)) {
-                Some(count) => *count += 1,
+                Some(generations) => drop(generations.insert(generation)),
                 None => audit.odd.push(format!("{}: a write where no bad release was: {}", write.name, write.body)),
             }
-            *audit.incidents.entry(incident.clone()).or_default() += 1;
+            audit.incidents.entry(incident.clone()).or_default().insert(generation);
             audit.written_at.extend(write.at.parse().ok().map(|at| (incident, at)));
         }
         audit
@@ -147,7 +152,7 @@ impl Audit {
 
     /// Bad releases, and incidents, that were rolled back more than once.
     pub(crate) fn doubled(&self) -> Vec<String> {
-        let twice = |(what, count): (&String, &usize)| (*count > 1).then(|| format!("{what}: {count} times"));
+        let twice = |(what, on): (&String, &BTreeSet<u64>)| (on.len() > 1).then(|| format!("{what}: on generations {on:?}"));
         self.releases.iter().filter_map(twice).chain(self.incidents.iter().filter_map(twice)).chain(self.odd.clone()).collect()
     }
 }

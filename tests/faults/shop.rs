@@ -193,7 +193,7 @@ impl Shop {
         let text = |key: &str| incident[key].as_str().map(str::to_owned);
         let verdict = text("outcome").unwrap_or_else(|| "page".to_owned());
         Cells {
-            verdict: format!("{verdict}, {}", text("reason").unwrap_or_default()),
+            verdict: if incident["state"] == "verified" { format!("{verdict}, verified") } else { format!("{verdict}, {}", text("reason").unwrap_or_default()) },
             brake: text("brake"),
             told: moments(&self.people),
             written: self.written().await,
