@@ -19,8 +19,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use support::{
-    Alertmanager, Backout, Gate, Namespace, Prometheus, Release, SHOP_ALERTS, Setup, Sink, TOKEN, Till, http, now, prometheus_config,
-    route_to_webhook, with_namespace_for,
+    Alertmanager, Backout, Gate, Namespace, Prometheus, Release, SHOP_ALERTS, Setup, Sink, TOKEN, Till, http, now,
+    prometheus_config, route_to_webhook, with_namespace_for,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -346,7 +346,8 @@ async fn states_of_shops(url: String, sender: mpsc::UnboundedSender<String>) {
         text.push_str(&String::from_utf8_lossy(&chunk));
         while let Some((line, rest)) = text.split_once('\n') {
             let incident = line.strip_prefix("data:").and_then(|data| serde_json::from_str::<serde_json::Value>(data).ok());
-            let state = incident.filter(|incident| incident["policy"] != "load").and_then(|i| Some(i["state"].as_str()?.to_owned()));
+            let state =
+                incident.filter(|incident| incident["policy"] != "load").and_then(|i| Some(i["state"].as_str()?.to_owned()));
             if state.is_some_and(|state| sender.send(state).is_err()) {
                 return;
             }

@@ -46,8 +46,10 @@ const STALE: &str = "backout_brake_holding{brake=\"stale_facts\"}";
 const UNKNOWN: &str = "backout_decisions_total{outcome=\"page\",policy=\"shop\",reason=\"rule_unknown\"}";
 
 /// What no run shows yet, and why.
-const LATER_ROWS: [(&str, &str); 1] =
-    [("a channel that takes a page and loses it (a webhook of one's own that answers 200)", "nobody but the receiver can know; a receipt of delivery is not part of the protocol")];
+const LATER_ROWS: [(&str, &str); 1] = [(
+    "a channel that takes a page and loses it (a webhook of one's own that answers 200)",
+    "nobody but the receiver can know; a receipt of delivery is not part of the protocol",
+)];
 
 type Run<'a> = (&'static str, &'static str, LocalBoxFuture<'a, Option<Cells>>);
 
@@ -69,9 +71,8 @@ async fn every_fault_leads_to_what_the_page_says() {
         let wanted = |run: &Run<'_>| only.as_ref().is_none_or(|only| format!("{} {}", run.0, run.1).contains(only.as_str()));
         let runs = api_server(&city).into_iter().chain(prometheus(&city)).chain(alertmanager(&city)).chain(people());
         let runs = runs.chain(store(&city)).chain(policies(&city)).chain(machine(&city)).filter(wanted);
-        let told = futures_util::stream::iter(runs).map(|(part, fault, run)| async move {
-            (part, fault, AssertUnwindSafe(run).catch_unwind().await)
-        });
+        let told = futures_util::stream::iter(runs)
+            .map(|(part, fault, run)| async move { (part, fault, AssertUnwindSafe(run).catch_unwind().await) });
         let (mut rows, mut wrong) = (Vec::new(), Vec::new());
         for (part, fault, cells) in told.buffered(AT_ONCE).collect::<Vec<_>>().await {
             match cells {
@@ -121,7 +122,13 @@ fn api_server(city: &City) -> Vec<Run<'_>> {
     let failed = "backout_attempts_total{policy=\"shop\",result=\"failed\"}";
     vec![
         run("–", "none", told(city, "none", plain(), VERIFIED, async |_: &Shop| {})),
-        run(part, "down", told(city, "api-down", plain(), "backout_pages_total{policy=\"shop\",reason=\"unresolved\"}", async |shop: &Shop| shop.api.gate.close())),
+        run(
+            part,
+            "down",
+            told(city, "api-down", plain(), "backout_pages_total{policy=\"shop\",reason=\"unresolved\"}", async |shop: &Shop| {
+                shop.api.gate.close()
+            }),
+        ),
         meddled("401 to everything", "api-401", Api::All(401), "backout_pages_total{policy=\"shop\",reason=\"unresolved\"}"),
         meddled("403 to patches", "api-403", Api::Patches(403), permission),
         meddled("403 to the write only", "api-403-write", Api::Writes(403), permission),
@@ -192,7 +199,11 @@ fn prometheus(city: &City) -> Vec<Run<'_>> {
     };
     let unanswered = "backout_observations_total{result=\"unanswered\",source=\"prometheus\"}";
     vec![
-        run(part, "down", told(city, "prom-down", Tweak::default(), unanswered, async |shop: &Shop| shop.prometheus.gate.close())),
+        run(
+            part,
+            "down",
+            told(city, "prom-down", Tweak::default(), unanswered, async |shop: &Shop| shop.prometheus.gate.close()),
+        ),
         spoiled("no sample", "prom-empty", Fact::Empty, UNKNOWN),
         spoiled("NaN", "prom-nan", Fact::NotANumber, UNKNOWN),
         spoiled("two series", "prom-many", Fact::Many, UNKNOWN),
@@ -551,9 +562,12 @@ fn limit_files(pid: u32, files: usize) {
 /// Bodies that are being read have a budget.
 async fn no_memory() -> Cells {
     let people = Sink::start().await;
-    let backout = Backout::start(alone(format!("{}http: {{body_limit: 64KiB, bytes_in_flight: 64KiB}}\n", channel(&people)))).await;
+    let backout =
+        Backout::start(alone(format!("{}http: {{body_limit: 64KiB, bytes_in_flight: 64KiB}}\n", channel(&people)))).await;
     let address = backout.url().trim_start_matches("http://").to_owned();
-    let head = format!("POST /v1/webhook/alertmanager HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 65500\r\n\r\n");
+    let head = format!(
+        "POST /v1/webhook/alertmanager HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 65500\r\n\r\n"
+    );
     let slow = eventually("the next one is refused", SOON, async || {
         let mut slow = tokio::net::TcpStream::connect(&address).await.map_err(|error| error.to_string())?;
         slow.write_all(head.as_bytes()).await.map_err(|error| error.to_string())?;

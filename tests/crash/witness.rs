@@ -164,9 +164,11 @@ fn image(body: &Value) -> Option<String> {
 
 /// The incident that a write of ours names on the object.
 fn incident(patch: &Value) -> String {
-    let mark = patch.as_array().into_iter().flatten().find(|operation| {
-        operation["path"].as_str().is_some_and(|path| path.ends_with("last-rollback"))
-    });
+    let mark = patch
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|operation| operation["path"].as_str().is_some_and(|path| path.ends_with("last-rollback")));
     let mark = mark.and_then(|operation| serde_json::from_str::<Value>(operation["value"].as_str()?).ok());
     mark.and_then(|mark| Some(mark["incident"].as_str()?.to_owned())).unwrap_or_default()
 }

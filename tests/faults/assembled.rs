@@ -16,9 +16,7 @@ use backout::metrics::Metrics;
 use backout::model::{Digest, Labels, Moment, TargetRef, Time, Urgency};
 use backout::policy::types::Policies;
 use backout::policy::{SourceFile, diagnostic, load};
-use backout::ports::{
-    Clock, Control as _, IncidentFilter, IncidentQuery, Question, Row, RowKind, Store, StoreError,
-};
+use backout::ports::{Clock, Control as _, IncidentFilter, IncidentQuery, Question, Row, RowKind, Store, StoreError};
 use backout::simulate::{Hands as SimulatedHands, Mouths, NewDeployment, Rule, Series, World};
 use backout::store::{SqliteOptions, SqliteStore};
 use bytes::Bytes;

@@ -177,7 +177,13 @@ impl Drop for ApiServer {
     }
 }
 
-async fn ask_api(State(state): State<Arc<Meddling>>, method: Method, uri: Uri, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+async fn ask_api(
+    State(state): State<Arc<Meddling>>,
+    method: Method,
+    uri: Uri,
+    headers: axum::http::HeaderMap,
+    body: Bytes,
+) -> Response {
     let fault = *state.fault.borrow();
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let watching = path.contains("watch=true");

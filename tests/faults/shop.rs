@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::between::{ApiServer, Prometheus};
-use crate::support::{self, BACKOUT_USER, Backout, Gate, Namespace, SHOP_ALERTS, Setup, Sink, Till, eventually, prometheus_config};
+use crate::support::{
+    self, BACKOUT_USER, Backout, Gate, Namespace, SHOP_ALERTS, Setup, Sink, Till, eventually, prometheus_config,
+};
 use crate::table::{Cells, metric};
 
 const SOON: Duration = Duration::from_secs(90);
@@ -184,7 +186,9 @@ impl Shop {
 
     /// Where it came to, for whoever asks later: a person has it, or it was proven.
     pub(crate) async fn cells(&self, series: &'static str) -> Cells {
-        let over = |incident: &Value| ["paged", "verified"].iter().any(|state| incident["state"] == *state || incident["reason"] == *state);
+        let over = |incident: &Value| {
+            ["paged", "verified"].iter().any(|state| incident["state"] == *state || incident["reason"] == *state)
+        };
         let incident = self.incident("paged or verified", over).await;
         let told = |body: &Value| body["urgency"] == "page" || body["moment"] == "verified";
         self.people.wait_for(&format!("{}: people hear", self.name), SOON, told).await;
@@ -193,7 +197,11 @@ impl Shop {
         let text = |key: &str| incident[key].as_str().map(str::to_owned);
         let verdict = text("outcome").unwrap_or_else(|| "page".to_owned());
         Cells {
-            verdict: if incident["state"] == "verified" { format!("{verdict}, verified") } else { format!("{verdict}, {}", text("reason").unwrap_or_default()) },
+            verdict: if incident["state"] == "verified" {
+                format!("{verdict}, verified")
+            } else {
+                format!("{verdict}, {}", text("reason").unwrap_or_default())
+            },
             brake: text("brake"),
             told: moments(&self.people),
             written: self.written().await,
@@ -204,7 +212,9 @@ impl Shop {
     /// Rollbacks that the API server took, by its own log; what was put back must be the good release.
     pub(crate) async fn written(&self) -> usize {
         let writes = self.ns.writes_by(BACKOUT_USER).await.expect("an audit log");
-        let ours = |write: &&support::Write| write.resource == "deployments" && write.name == self.name && !write.dry_run && write.code == 200;
+        let ours = |write: &&support::Write| {
+            write.resource == "deployments" && write.name == self.name && !write.dry_run && write.code == 200
+        };
         let written: Vec<_> = writes.iter().filter(ours).collect();
         for write in &written {
             let image = &write.body[2]["value"]["spec"]["containers"][0]["image"];

@@ -54,7 +54,10 @@ impl Row {
         must(!cells.told.is_empty(), "somebody is told");
         let proven = cells.told.iter().any(|told| told.contains("verified") || told.starts_with("page"));
         must(cells.written == 0 || proven, "what was written is proven, or a person has it");
-        must(cells.written == 1 || !cells.told.iter().any(|told| told.contains("verified")), "nothing is said to be proven that was not written");
+        must(
+            cells.written == 1 || !cells.told.iter().any(|told| told.contains("verified")),
+            "nothing is said to be proven that was not written",
+        );
         must(!cells.metric.contains(NOTHING), "a metric shows it");
         wrong
     }
@@ -117,7 +120,10 @@ pub(crate) fn check(text: &str, bless: bool) {
         std::fs::write(path(), text).expect("written");
     }
     let page = std::fs::read_to_string(path()).unwrap_or_default();
-    let differs: Vec<String> = text.lines().zip(page.lines().chain(std::iter::repeat(""))).filter(|(new, old)| new != old)
+    let differs: Vec<String> = text
+        .lines()
+        .zip(page.lines().chain(std::iter::repeat("")))
+        .filter(|(new, old)| new != old)
         .map(|(new, old)| format!("- {old}\n+ {new}"))
         .collect();
     assert!(text == page, "docs/faults.md says otherwise (BACKOUT_BLESS=1 writes it anew):\n{}", differs.join("\n"));
