@@ -424,8 +424,11 @@ fn policies(city: &City) -> Vec<Run<'_>> {
                 if success == 0.0 { Ok(()) } else { Err(success.to_string()) }
             })
             .await;
+            assert!(shop.backout.log().contains("policies NOT reloaded"), "{}", shop.backout.log());
             shop.fail().await;
-            shop.cells("backout_policy_reload_success").await
+            let mut cells = shop.cells("backout_policy_reload_success").await;
+            cells.told.insert(0, "the log".to_owned());
+            cells
         })
     };
     vec![
@@ -540,7 +543,10 @@ async fn no_handles(city: &City) -> Cells {
     let (http, hook) = (support::http(), shop.backout.webhook_url());
     let posted = async { http.post(&hook).json(&body).send().await };
     let raised = async {
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        // Nor does anybody get figures.
+        let scrape = support::http().get(format!("{}/metrics", shop.backout.url())).send();
+        let scraped = tokio::time::timeout(Duration::from_secs(3), scrape).await;
+        assert!(!scraped.is_ok_and(|answer| answer.is_ok()), "nobody is served");
         assert_eq!(shop.written().await, 0, "nothing is written meanwhile");
         limit_files(pid, 1024);
     };
@@ -551,7 +557,8 @@ async fn no_handles(city: &City) -> Cells {
         Err(_) => shop.backout.post_webhook(&body).await,
     };
     assert_eq!(status, 200);
-    shop.cells(VERIFIED).await
+    let cells = shop.cells(VERIFIED).await;
+    Cells { metric: "`up` is 0 meanwhile".to_owned(), ..cells }
 }
 
 fn limit_files(pid: u32, files: usize) {

@@ -195,14 +195,14 @@ impl Shop {
         // Whatever would be written later is written by then.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let text = |key: &str| incident[key].as_str().map(str::to_owned);
-        let verdict = text("outcome").unwrap_or_else(|| "page".to_owned());
+        let outcome = text("outcome").unwrap_or_else(|| "page".to_owned());
+        let end = if incident["state"] == "verified" { Some("verified".to_owned()) } else { text("reason") };
+        let whole = self.backout.get(&format!("/api/v1/incidents/{}", text("id").expect("an id"))).await.expect("an incident");
+        // The decision's, or what the cluster refused later.
+        let held = whole["incident"]["page"]["brake"].as_str().map(str::to_owned);
         Cells {
-            verdict: if incident["state"] == "verified" {
-                format!("{verdict}, verified")
-            } else {
-                format!("{verdict}, {}", text("reason").unwrap_or_default())
-            },
-            brake: text("brake"),
+            verdict: format!("{outcome}, {}", end.unwrap_or_default()),
+            brake: text("brake").or(held),
             told: moments(&self.people),
             written: self.written().await,
             metric: metric(&self.backout, series).await,

@@ -89,7 +89,7 @@ slow journal's on the same engine in a simulated world. A test (`tests/fault_mat
 
 In each row a shop's bad release fires a critical alert, and the policy says: roll it back. The first row is what happens without a fault.
 
-| part | fault | verdict | brake | who was told | written to the cluster | what the metric says |
+| part | fault | verdict, and how it ended | brake | who was told | written to the cluster | what the metric says |
 |---|---|---|---|---|---|---|
 ";
 
