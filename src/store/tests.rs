@@ -35,16 +35,6 @@ async fn append(store: &SqliteStore, body: &str) -> u64 {
     store.append(RowKind::Receipt, at(1), Bytes::copy_from_slice(body.as_bytes())).await.expect("committed")
 }
 
-async fn upkeep_done(store: &SqliteStore) {
-    for _ in 0..3000 {
-        if store.stats().used_bytes > 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("no upkeep within 30 s");
-}
-
 async fn bodies(store: &SqliteStore) -> Vec<String> {
     let rows = store.read_after(0, 100_000).await.expect("rows");
     rows.iter().map(|row| String::from_utf8_lossy(&row.body).into_owned()).collect()
