@@ -27,6 +27,7 @@ fn root(path: &str) -> PathBuf {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a panic is about the input that was named last")]
 fn every_input_that_is_kept_is_taken_or_refused() {
     for (name, target) in ALL {
         let inputs = files(&root("fuzz/corpus").join(name));
@@ -40,6 +41,7 @@ fn every_input_that_is_kept_is_taken_or_refused() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a panic is about the file that was named last")]
 fn every_broken_file_of_other_tests_is_too() {
     for folder in ["tests/policy_errors", "tests/payloads", "tests/worlds", "rules"] {
         for path in files(&root(folder)) {
@@ -109,6 +111,7 @@ fn records(size: usize) -> Vec<u8> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are worth a look")]
 fn twice_the_size_is_not_four_times_the_work() {
     let growing: [(&str, Target, Growing, usize); 11] = [
         ("alerts", targets::webhook, alerts, 256 << 10),
