@@ -97,7 +97,7 @@ mod tests {
                 let mut world = World::new();
                 world.change_member(|member| member.truncated = cut);
                 for number in 0..earlier {
-                    let about = Matcher::new("kind", Op::Equal, &format!("k{number}")).expect("a matcher");
+                    let about = Matcher::new("kind", Op::Equal, format!("k{number}")).expect("a matcher");
                     let rule = Rule { name: format!("r{number}"), matchers: vec![about], ..world.rule.clone() };
                     world.policy.decide.insert(0, rule);
                 }

@@ -83,7 +83,7 @@ impl Judge<'_> {
     /// What another policy would say by what was observed for this one. Its own facts were not asked for: a fact that both read alike is
     /// known, every other one is not.
     fn latch_of(&self, policy: &Policy) -> Result<Option<Wanted>, String> {
-        let is_same = |name: &String| policy.facts.get(name).is_some() && policy.facts.get(name) == self.policy.facts.get(name);
+        let is_same = |name: &String| policy.facts.contains_key(name) && policy.facts.get(name) == self.policy.facts.get(name);
         let mut observation = self.observation.clone();
         observation.values.retain(|name, _| is_same(name));
         observation.texts.retain(|name, _| is_same(name));
