@@ -20,6 +20,8 @@ use crate::policy::types::{Step as ProcedureStep, VerdictRule};
 
 /// Observations in a row that may be lost before a human hears of it.
 const LOST_TIMES: u32 = 3;
+/// A countdown that ended this long before anybody looked was none: nothing was taken in meanwhile, a veto neither.
+const LATE: Duration = Duration::from_secs(10);
 /// Looks at a ticket's incident in a row that could not tell whether it is still one, before a human hears of it.
 const BLIND_LOOKS: u32 = 10;
 
@@ -47,6 +49,10 @@ pub(super) fn tick(draft: &mut Draft<'_>) {
     match draft.incident.phase.clone() {
         Phase::Settling { .. } => settle(draft),
         Phase::Deciding { .. } => draft.ask(Purpose::Decide, 0),
+        Phase::Countdown { until: Some(until) } if now.since(until) > LATE => {
+            // Whoever wanted to veto could not reach us either.
+            super::events::countdown_again(draft, Some(until), "backout stood still when the countdown ended");
+        }
         Phase::Countdown { until: Some(_) } => prepare(draft),
         Phase::Countdown { until: None } => {
             let text = "the countdown was suspended, and nobody approved or vetoed since; nothing was done";

@@ -411,7 +411,10 @@ impl Incident {
     }
 
     fn told(&mut self, message: &str, delivery: &Delivery, page: bool, at: Time) {
-        if let Some(open) = self.page.as_mut().filter(|_| page && !planted::is(Bug::PageDropped)) {
+        // Where routing makes a page an announcement, it is the only message about the verdict: it is not lost either.
+        let announced = format!("{}-paged-", self.id);
+        let is_page = |open: &&mut Page| page || (open.announced && message.starts_with(&announced));
+        if let Some(open) = self.page.as_mut().filter(is_page).filter(|_| !planted::is(Bug::PageDropped)) {
             open.unheard = delivery.delivered.is_empty().then_some(at);
         }
         for channel in &delivery.delivered {

@@ -54,6 +54,7 @@ pub(crate) struct Truth {
     /// Requests and reads in their order.
     pub(crate) testimony: Vec<(Time, Testimony)>,
     pub(crate) lives: Track<bool>,
+    pub(crate) starts: Vec<Time>,
     pub(crate) cluster: Track<bool>,
     pub(crate) watch: Track<bool>,
     pub(crate) prometheus: Track<bool>,
@@ -67,6 +68,8 @@ pub(crate) struct Truth {
     /// Targets and namespaces that carry the annotation, from when on.
     pub(crate) annotated: Vec<(String, Time)>,
     pub(crate) done: Vec<Done>,
+    /// What people asked for while nobody answered.
+    pub(crate) asked: Vec<Done>,
     pub(crate) refused: Vec<(Time, Operation, String)>,
     /// Firing posts of which something was cut.
     pub(crate) cut: Vec<(Time, Labels)>,
@@ -93,6 +96,7 @@ impl Truth {
             held: BTreeMap::new(),
             testimony: driver.world.testimony().to_vec(),
             lives: Track::new(false),
+            starts: protocol.starts.clone(),
             cluster: up(),
             watch: up(),
             prometheus: up(),
@@ -105,6 +109,7 @@ impl Truth {
             pauses: Vec::new(),
             annotated: Vec::new(),
             done: Vec::new(),
+            asked: Vec::new(),
             refused: Vec::new(),
             cut: Vec::new(),
             leaps: Vec::new(),
@@ -241,6 +246,10 @@ impl Truth {
     }
 
     fn answer(&mut self, at: Time, operation: &Operation, refused: Option<&str>) {
+        if refused == Some("nobody answers") {
+            // It waits, and may be taken in later.
+            self.asked.push(Done { at, operation: operation.clone() });
+        }
         if let Some(why) = refused {
             self.refused.push((at, operation.clone(), why.to_owned()));
             return;

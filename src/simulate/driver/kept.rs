@@ -66,6 +66,8 @@ pub struct Protocol {
     pub commands: Vec<(Time, Command)>,
     /// What people asked for, and why it was refused, where it was.
     pub answers: Vec<(Time, Operation, Option<String>)>,
+    /// When the process was started.
+    pub starts: Vec<Time>,
     /// When the service began to live and remember, and when it ceased to.
     pub lives: Vec<(Time, bool)>,
     /// Rows of the journal that hold steps, as they became durable.

@@ -42,6 +42,9 @@ impl Driver {
             self.violations.push(format!("{}: no journal was kept to start from", self.now));
         }
         self.running = true;
+        if let Some(protocol) = &mut self.protocol {
+            protocol.starts.push(self.now);
+        }
         self.note_life();
         self.transcript.world(self.now, "backout starts");
         if let Some(set) = set_back_while_away(&self.book, self.clock()) {

@@ -80,13 +80,18 @@ impl Case<'_> {
         self.truth.done.iter().filter(move |done| done.at <= to)
     }
 
+    /// The same, and what they asked for while nobody answered.
+    fn asked(&self, to: Time) -> impl Iterator<Item = &Done> {
+        self.done(to).chain(self.truth.asked.iter().filter(move |done| done.at <= to))
+    }
+
     pub(crate) fn was_approved(&self, incident: &IncidentId, at: Time) -> bool {
-        self.done(at).any(|done| matches!(&done.operation, Operation::Approve { incident: of, .. } if of == incident))
+        self.asked(at).any(|done| matches!(&done.operation, Operation::Approve { incident: of, .. } if of == incident))
     }
 
     /// Whether a person said that this brake does not count.
     pub(crate) fn overrode(&self, incident: &IncidentId, brake: &str, at: Time) -> bool {
-        self.done(at).any(|done| match &done.operation {
+        self.asked(at).any(|done| match &done.operation {
             Operation::Approve { incident: of, overrides, .. } => of == incident && overrides.iter().any(|name| name == brake),
             _ => false,
         })

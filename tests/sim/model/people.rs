@@ -11,6 +11,8 @@ use super::{Asked, Case, Violation};
 use crate::rules::Mode;
 use crate::truth::Truth;
 
+/// After a longer absence than this nobody can say that a veto would have been heard.
+const STOOD_STILL: Duration = Duration::from_secs(15);
 const VETO: Duration = Duration::from_secs(4 * 3600);
 
 pub(crate) fn judge(case: &Case<'_>, asked: &Asked<'_>, found: &mut Vec<Violation>) {
@@ -58,14 +60,17 @@ fn hurried(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
     if asked.at < least {
         return Some(format!("{} s too early", least.since(asked.at).as_secs()));
     }
-    // A countdown that a restart or a leap met began again.
-    for at in case.truth.lives.changes().chain(case.truth.leaps.iter().copied()).filter(|at| *at < asked.at) {
+    // A countdown that a restart, a leap, or a longer absence of ours met began again.
+    let truth = &case.truth;
+    let away = truth.lives.pieces(truth.begin, asked.at).into_iter().filter(|(_, _, lives)| !**lives);
+    let long = away.filter(|(from, to, _)| to.since(*from) > STOOD_STILL + asked.rules.countdown).map(|(_, to, _)| to);
+    let again = truth.starts.iter().copied().chain(truth.leaps.iter().copied()).chain(long);
+    for at in again.filter(|at| *at < asked.at && *truth.lives.at(*at)) {
         let before = Time::from_millis(at.millis() - 1);
-        let alive = *case.truth.lives.at(at);
         let waited = matches!(asked.noted.phase(before), Some(Phase::Countdown { until: Some(_) }));
-        let again = at + asked.rules.countdown;
-        if alive && waited && asked.at < again {
-            return Some(format!("no full countdown after {}: {} s too early", case.clock(at), again.since(asked.at).as_secs()));
+        let least = at + asked.rules.countdown;
+        if waited && asked.at < least {
+            return Some(format!("no full countdown after {}: {} s too early", case.clock(at), least.since(asked.at).as_secs()));
         }
     }
     None
