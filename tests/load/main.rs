@@ -6,6 +6,7 @@ mod support;
 
 mod patch;
 mod sender;
+mod soak;
 mod watched;
 
 /// A line of the result.

@@ -14,7 +14,7 @@ use super::wait::eventually;
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Stands in the file `token` beside the settings file.
-const TOKEN: &str = "token-of-the-tests-0123456789abcdef";
+pub(crate) const TOKEN: &str = "token-of-the-tests-0123456789abcdef";
 
 /// What `backout serve` is started with. `Setup::default()` has no cluster and no rules.
 #[derive(Debug, Clone, Default)]

@@ -17,18 +17,20 @@ mod prometheus;
 mod shop;
 mod sink;
 mod stage;
+mod till;
 mod wait;
 
 pub(crate) use alertmanager::{Alertmanager, Release, route_to_webhook};
-pub(crate) use backout::{Backout, Setup};
+pub(crate) use backout::{Backout, Setup, TOKEN};
 pub(crate) use bed::{beside, built, tool};
 pub(crate) use control_plane::{BACKOUT_USER, ControlPlane, Write, client_of};
 pub(crate) use gate::Gate;
-pub(crate) use namespace::{Namespace, SCHEDULER, deployment, image_of, rolled_out, with_namespace};
+pub(crate) use namespace::{Namespace, SCHEDULER, deployment, image_of, rolled_out, with_namespace, with_namespace_for};
 pub(crate) use prometheus::{Prometheus, prometheus_config};
 pub(crate) use shop::FakeShop;
 pub(crate) use sink::Sink;
 pub(crate) use stage::{Stage, rules};
+pub(crate) use till::{SHOP_ALERTS, Till};
 pub(crate) use wait::{eventually, holds};
 
 use std::sync::Once;

@@ -38,6 +38,11 @@ pub(crate) struct Namespace {
 
 /// Runs a test in a namespace of its own; shows what is in it when the test fails, and removes it.
 pub(crate) async fn with_namespace(test: impl AsyncFnOnce(Namespace)) {
+    with_namespace_for(TEST_LIMIT, test).await;
+}
+
+/// The same for a test that may take so long.
+pub(crate) async fn with_namespace_for(limit: Duration, test: impl AsyncFnOnce(Namespace)) {
     let plane = ControlPlane::shared();
     let client = plane.admin().await;
     let name = random_name("t");
@@ -46,7 +51,7 @@ pub(crate) async fn with_namespace(test: impl AsyncFnOnce(Namespace)) {
     all.create(&PostParams::default(), &body).await.expect("a namespace");
 
     let namespace = Namespace { name: name.clone(), client, plane };
-    let run = AssertUnwindSafe(tokio::time::timeout(TEST_LIMIT, test(namespace.clone())));
+    let run = AssertUnwindSafe(tokio::time::timeout(limit, test(namespace.clone())));
     let result = run.catch_unwind().await;
     if !matches!(result, Ok(Ok(()))) {
         namespace.show().await;
@@ -56,7 +61,7 @@ pub(crate) async fn with_namespace(test: impl AsyncFnOnce(Namespace)) {
     }
     match result {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => panic!("the test took more than {TEST_LIMIT:?}"),
+        Ok(Err(_)) => panic!("the test took more than {limit:?}"),
         Err(panic) => resume_unwind(panic),
     }
 }
