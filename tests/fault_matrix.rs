@@ -188,6 +188,7 @@ async fn history_gone(city: &City) -> Cells {
         left => Err(left.to_string()),
     })
     .await;
+    shop.watched_healthy().await;
     shop.fail().await;
     shop.cells(VERIFIED).await
 }

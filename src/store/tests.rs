@@ -425,3 +425,19 @@ async fn size_is_bounded_behind_the_snapshot() {
     };
     tokio::time::timeout(Duration::from_secs(20), wait).await.expect("upkeep in time");
 }
+
+#[tokio::test]
+async fn size_is_bounded_also_while_somebody_always_writes() {
+    let dir = folder();
+    let options = SqliteOptions { max_bytes: 1 << 20, ..Default::default() };
+    let store = SqliteStore::open(dir.path(), options).expect("a journal");
+    for row in 1..=3000 {
+        let seq = store.append(RowKind::Receipt, at(row), Bytes::from(vec![1; 8000])).await.expect("committed");
+        if row % 200 == 0 {
+            store.snapshot(seq, at(row), Bytes::new()).await.expect("committed");
+        }
+    }
+    // The queue was never empty for long enough to be called idle.
+    let stats = store.stats();
+    assert!(stats.dropped_rows > 2000 && stats.used_bytes < 6 << 20, "{stats:?}");
+}

@@ -36,6 +36,12 @@ const CHECKPOINT_BUSY: usize = 48 << 20;
 const RETENTION_STEP: i64 = 256;
 /// After how many rows retention is looked at again.
 const RETENTION_EVERY: u64 = 4096;
+/// Under load, a step of retention for so many rows or bytes written: it drops more than came in, so that a queue that is never
+/// empty does not make the journal grow.
+const STEP_EVERY_ROWS: u64 = 64;
+const STEP_EVERY_BYTES: usize = 1 << 20;
+/// And how many bytes a step drops, at least; a single row may be more.
+const STEP_BYTES: i64 = 4 << 20;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -78,6 +84,8 @@ pub(super) struct Writer {
     wal_bytes: usize,
     rows_since_retention: u64,
     retention_due: bool,
+    /// Written since the last step of retention.
+    since_step: (u64, usize),
     /// Dropped after the connection: the folder is free once the database is closed.
     folder: Arc<Folder>,
 }
@@ -107,6 +115,7 @@ impl Writer {
             wal_bytes: CHECKPOINT_IDLE,
             rows_since_retention: 0,
             retention_due: true,
+            since_step: (0, 0),
             folder,
         })
     }
@@ -125,6 +134,8 @@ impl Writer {
                     self.commit();
                     if self.wal_bytes >= CHECKPOINT_BUSY || self.rows_since_retention >= RETENTION_EVERY {
                         self.upkeep();
+                    } else if self.since_step.0 >= STEP_EVERY_ROWS || self.since_step.1 >= STEP_EVERY_BYTES {
+                        self.drop_some();
                     }
                     pause = Some(IDLE);
                 }
@@ -144,6 +155,7 @@ impl Writer {
             self.batch.push(write);
         }
         self.wal_bytes += bytes;
+        self.since_step.1 += bytes;
     }
 
     /// One transaction for the whole batch; every waiter is answered after it.
@@ -152,6 +164,7 @@ impl Writer {
             Ok((outcomes, rows)) => {
                 self.next += rows;
                 self.rows_since_retention += rows;
+                self.since_step.0 += rows;
                 // Page headers, indexes, and the pages that a commit rewrites: an estimate is enough.
                 self.wal_bytes += 4 * 4096 + self.batch.len() * 64;
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -228,6 +241,12 @@ impl Writer {
             self.rows_since_retention = 0;
             self.retention_due = true;
         }
+        self.drop_some() || self.wal_bytes >= CHECKPOINT_IDLE
+    }
+
+    /// One step of retention, where one is due; true when another one is.
+    fn drop_some(&mut self) -> bool {
+        self.since_step = (0, 0);
         if !self.retention_due {
             return false;
         }
@@ -237,7 +256,7 @@ impl Writer {
             self.counters.dropped_rows.fetch_add(rows, Ordering::Relaxed);
         }
         self.note(dropped.map(drop));
-        self.retention_due || self.wal_bytes >= CHECKPOINT_IDLE
+        self.retention_due
     }
 
     fn note(&self, done: rusqlite::Result<()>) {
@@ -257,13 +276,15 @@ impl Writer {
         let cutoff = self.last_at.map_or(Time::from_millis(i64::MIN), |now| now - self.options.max_age);
         let mut last = None;
         {
-            let sql = "SELECT seq, at FROM journal WHERE seq <= ?1 ORDER BY seq LIMIT ?2";
+            let mut bytes = 0;
+            let sql = "SELECT seq, at, length(body) FROM journal WHERE seq <= ?1 ORDER BY seq LIMIT ?2";
             let mut statement = self.connection.prepare_cached(sql)?;
             let mut rows = statement.query(params![through, RETENTION_STEP])?;
             while let Some(row) = rows.next()? {
-                if !too_much && row.get::<_, i64>(1)? >= cutoff.millis() {
+                if bytes >= STEP_BYTES || (!too_much && row.get::<_, i64>(1)? >= cutoff.millis()) {
                     break;
                 }
+                bytes += row.get::<_, i64>(2)?;
                 last = Some(row.get::<_, i64>(0)?);
             }
         }

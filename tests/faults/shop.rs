@@ -145,10 +145,24 @@ impl Shop {
         .await;
         ns.set_image(name, GOOD).await;
         ns.wait_rolled_out(name).await;
-        // Long enough for `healthy: 2s`, and for the next change to lie in a later second.
-        tokio::time::sleep(Duration::from_secs(5)).await;
         let alertmanager = city.alertmanager.url().to_owned();
-        Self { name: name.to_owned(), ns, api, prometheus, peers, people, backout, _folder: folder, alertmanager }
+        let shop = Self { name: name.to_owned(), ns, api, prometheus, peers, people, backout, _folder: folder, alertmanager };
+        shop.watched_healthy().await;
+        shop
+    }
+
+    /// Waits until the process has watched the good release for long enough, which lies in an earlier second than the next change.
+    pub(crate) async fn watched_healthy(&self) {
+        let (target, data) = (format!("{}/{}", self.ns.name, self.name), self.backout.data_dir());
+        eventually(&format!("{}: its release counts as healthy", self.name), SOON, async || {
+            let output = Backout::run(&["revisions", &target, "--data", &data.to_string_lossy(), "--output", "json"]).await;
+            let answer: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+            let now = answer["revisions"].as_array().and_then(|all| all.iter().find(|one| one["runs"] == true)).cloned();
+            let now = now.ok_or_else(|| answer.to_string())?;
+            let long = now["healthy_ms"].as_u64().is_some_and(|millis| millis >= 4000);
+            if now["images"][0] == GOOD && now["watched"] == true && long { Ok(()) } else { Err(now.to_string()) }
+        })
+        .await;
     }
 
     /// A bad release; what Alertmanager would post of its alert, once it fires.

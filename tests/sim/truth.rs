@@ -197,7 +197,7 @@ impl Truth {
                 }
                 self.speak(at);
             }
-            Part::Rules | Part::Alertmanager(_) => {}
+            Part::Rules | Part::Jobs | Part::Alertmanager(_) => {}
         }
     }
 
