@@ -18,6 +18,8 @@ use crate::table::{head, median, row, short};
 const TARGETS: i64 = 100;
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
+/// How far samples are apart.
+const STEP: Duration = Duration::from_secs(30);
 /// 2026-03-01T00:00:00Z.
 const ZERO: i64 = 1_772_323_200_000;
 
@@ -53,7 +55,7 @@ pub(crate) fn run(options: &Options) {
     for _ in 0..options.rounds() {
         let history = history(days);
         let begin = Instant::now();
-        let facts: Arc<dyn Recorded> = Arc::new(Facts::new(&history, Box::new(|_, from, to| Ok(errors(from, to)))));
+        let facts: Arc<dyn Recorded> = Arc::new(Facts::new(&history, STEP, Box::new(|_, from, to| Ok(errors(from, to)))));
         let settings = Settings { cluster: "prod".to_owned(), ..Settings::default() };
         let ledger = backtest::live(&history, &policies, &facts, &settings, &|_| {});
         let totals = ledger.totals();
@@ -70,7 +72,7 @@ fn history(days: i64) -> History {
     let begin = Time::from_millis(ZERO);
     let from = Time::from_millis(ZERO + DAY);
     let to = Time::from_millis(ZERO + (days + 1) * DAY);
-    let mut history = History { from, to, begin, step: Duration::from_secs(30), ..History::default() };
+    let mut history = History { from, to, begin, step: Some(STEP), ..History::default() };
     for number in 0..TARGETS {
         let name = format!("s{number}");
         let target = TargetRef::deployment("shop", &name).expect("names");
@@ -91,7 +93,7 @@ fn history(days: i64) -> History {
 fn release(workload: &mut Workload, at: i64, name: &str, number: i64) {
     let set = format!("{name}-{number}");
     let images = Some(format!("registry.example/shop/{name}:1.{number}"));
-    workload.changes.push(Change { at: Time::from_millis(at), release: set.clone(), images, back: false });
+    workload.changes.push(Change { at: Time::from_millis(at), release: set.clone(), images, back: false, ours: false });
     for pods in 1..=3 {
         workload.ready.push((Time::from_millis(at + i64::from(pods) * 20_000), set.clone(), pods));
     }

@@ -39,6 +39,8 @@ pub(super) struct Recovered {
     pub(super) book: Book,
     /// The last row.
     pub(super) seq: u64,
+    /// The row of the snapshot that it began with, its bytes, and those of the steps behind it.
+    pub(super) snapshot: (u64, usize, usize),
     /// Receipts that were acknowledged and not consumed: row, time, bytes.
     pub(super) receipts: Vec<(u64, Time, bytes::Bytes)>,
 }
@@ -56,16 +58,17 @@ pub async fn remembered(store: &dyn Store) -> Result<(Book, u64), RecoverError> 
 /// # Errors
 /// When it cannot be read, or not be understood: nothing is started anew silently.
 pub(super) async fn recover(store: &dyn Store) -> Result<Recovered, RecoverError> {
-    let (mut book, through) = match store.latest_snapshot().await? {
+    let (mut book, through, snapshot_bytes) = match store.latest_snapshot().await? {
         Some((through, bytes)) => {
             let book = snapshot::decode(&bytes).map_err(|source| RecoverError::Row { seq: through, source })?;
-            (book, through)
+            (book, through, bytes.len())
         }
-        None => (Book::default(), 0),
+        None => (Book::default(), 0, 0),
     };
     // Receipts may lie before the snapshot and be unconsumed; steps before it are in it.
     let mut seq = through.min(book.consumed_through);
     let mut receipts = Vec::new();
+    let mut unfolded = 0;
     let mut rows = store.read_after(seq, PAGE).await?;
     while let Some(last) = rows.last() {
         seq = last.seq;
@@ -76,6 +79,7 @@ pub(super) async fn recover(store: &dyn Store) -> Result<Recovered, RecoverError
                 RowKind::Receipt => receipts.push((row.seq, row.at, row.body)),
                 RowKind::Step if row.seq <= through => {}
                 RowKind::Step => {
+                    unfolded += row.body.len();
                     let records = record::decode(&row.body).map_err(|source| RecoverError::Row { seq: row.seq, source })?;
                     for stamped in &records {
                         book.fold(stamped)
@@ -87,5 +91,36 @@ pub(super) async fn recover(store: &dyn Store) -> Result<Recovered, RecoverError
         receipts.retain(|(seq, _, _)| !book.is_consumed(*seq));
         rows = next.await?;
     }
-    Ok(Recovered { book, seq: seq.max(through), receipts })
+    Ok(Recovered { book, seq: seq.max(through), snapshot: (through, snapshot_bytes, unfolded), receipts })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::journal::record::{Record, Stamped};
+    use crate::simulate::MemoryStore;
+
+    async fn alive(store: &MemoryStore, at: i64) -> usize {
+        let at = Time::from_millis(at);
+        let row = record::encode(&[Stamped { at, record: Record::Alive }]).expect("a row");
+        let size = row.len();
+        store.append(RowKind::Step, at, Bytes::from(row)).await.expect("committed");
+        size
+    }
+
+    #[tokio::test]
+    async fn what_was_replayed_counts_towards_the_next_snapshot() {
+        let store = MemoryStore::default();
+        let mut sizes = 0;
+        for second in 1..=3 {
+            sizes += alive(&store, second * 1000).await;
+        }
+        assert_eq!(recover(&store).await.expect("it can be read").snapshot, (0, 0, sizes), "none yet, with all of it behind it");
+        let book = snapshot::encode(&recover(&store).await.expect("it can be read").book).expect("bytes");
+        store.snapshot(3, Time::from_millis(3000), Bytes::from(book.clone())).await.expect("committed");
+        let size = alive(&store, 4000).await;
+        assert_eq!(recover(&store).await.expect("it can be read").snapshot, (3, book.len(), size));
+    }
 }

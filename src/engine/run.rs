@@ -124,7 +124,8 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read or understood.
     pub async fn recover(settings: EngineSettings) -> Result<(Self, EngineHandle), RecoverError> {
-        let Recovered { book, seq, receipts } = recover(&*settings.store).await?;
+        let Recovered { book, seq, snapshot: (snapshot_at, snapshot_bytes, unfolded), receipts } =
+            recover(&*settings.store).await?;
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (input_sender, inputs) = mpsc::channel(INPUTS);
         let ready = Arc::new(AtomicBool::new(false));
@@ -147,9 +148,10 @@ impl Engine {
             refused: None,
             book,
             seq,
-            snapshot_at: seq,
-            snapshot_bytes: 0,
-            unfolded: 0,
+            // What was replayed counts: a process that never lives for long would write no snapshot, and replay ever more.
+            snapshot_at,
+            snapshot_bytes,
+            unfolded,
             shown_at: Time::default(),
             shown: false,
             held: Vec::new(),
