@@ -1,5 +1,6 @@
 //! What a simulated world answers when the ports ask. What happens in it by itself is `world.rs`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::channels::Delivered;
@@ -9,7 +10,7 @@ use crate::decide::observation::Answer;
 use crate::model::{
     Alert, AlertmanagerView, Applied, Delivery, Digest, Evidence, Fact, Fingerprint, Guard, HttpCheck, HttpFact, HttpResult,
     IncidentId, Lookup, Message, Number, Onset, Plan, PreflightReport, Query, Resolution, RolloutStatus, TailSource, TargetId,
-    Time, Unknown, UnknownKind, template,
+    TargetRef, Time, Unknown, UnknownKind, template,
 };
 
 /// What the ports answer.
@@ -86,6 +87,21 @@ impl World {
     pub fn query_at(&mut self, promql: &str, at: Time, now: Time) -> Fact<Number> {
         self.advance(now);
         self.prometheus.query_at(promql, at, now)
+    }
+
+    /// A health URL that always answers the same.
+    pub fn set_status(&mut self, url: &str, status: u16) {
+        self.statuses.insert(url.to_owned(), status);
+    }
+
+    /// A health URL whose status follows the image that runs.
+    pub fn add_url(&mut self, url: &str, of: TargetRef, by_image: BTreeMap<String, u16>) {
+        self.urls.insert(url.to_owned(), (of, by_image));
+    }
+
+    /// That address has this JSON document from that time on; times come in order.
+    pub fn set_document(&mut self, url: &str, from: Time, text: &str) {
+        self.documents.entry(url.to_owned()).or_default().push((from, text.to_owned()));
     }
 
     /// Asks for a value in a JSON document.

@@ -387,21 +387,6 @@ impl World {
         self.prometheus.set(query, value);
     }
 
-    /// A health URL whose status follows the image that runs.
-    pub fn add_url(&mut self, url: &str, of: TargetRef, by_image: BTreeMap<String, u16>) {
-        self.urls.insert(url.to_owned(), (of, by_image));
-    }
-
-    /// That address has this JSON document from that time on; times come in order.
-    pub fn set_document(&mut self, url: &str, from: Time, text: &str) {
-        self.documents.entry(url.to_owned()).or_default().push((from, text.to_owned()));
-    }
-
-    /// A health URL that always answers the same.
-    pub fn set_status(&mut self, url: &str, status: u16) {
-        self.statuses.insert(url.to_owned(), status);
-    }
-
     /// Somebody silences what matches.
     pub fn silence(&mut self, matchers: Vec<Matcher>, by: &str, until: Option<Time>) {
         self.alertmanager.silence(matchers, by.to_owned(), until);

@@ -62,7 +62,7 @@ pub(crate) fn rules(namespace: &str) -> String {
       - {{name: many-errors, when: 'facts.errors > 0.2', rollback: {procedure}}}
     brakes:
       fit_target: {{healthy: 2s}}
-      budget: {{per_target: 100000, per_hour: 100000}}
+      budget: {{disabled: one bad release follows the other}}
       cooldown: {{disabled: one bad release follows the other}}
       flapping: {{disabled: one bad release follows the other}}
       storm: {{disabled: all shops are bad at once}}

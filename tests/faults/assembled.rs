@@ -1,5 +1,5 @@
 //! The same service, in this process, over a simulated world: for faults that cannot be done to a real machine from a test (its clock
-//! is set, its journal is slow). A minute takes a second.
+//! is set, its journal is slow). A minute takes three seconds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ use tokio::sync::mpsc;
 use crate::support::eventually;
 use crate::table::{Cells, shown};
 
-const SPEED: u32 = 60;
-const SOON: Duration = Duration::from_secs(60);
+const SPEED: u32 = 20;
+const SOON: Duration = Duration::from_secs(180);
 const QUERY: &str = "errors";
 
 const POLICY: &str = "
