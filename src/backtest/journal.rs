@@ -211,7 +211,12 @@ impl Journal {
         if self.cut > 0 {
             missing.push(format!("alerts that were cut from {} notifications", self.cut));
         }
-        let workloads = self.workloads.into_iter().map(|(at, seen)| (at, seen.workload)).collect();
+        let in_order = |(at, mut seen): (TargetRef, Seen)| {
+            // What a first list tells may lie before what was seen already.
+            seen.workload.ready.sort_by_key(|(at, ..)| *at);
+            (at, seen.workload)
+        };
+        let workloads = self.workloads.into_iter().map(in_order).collect();
         let (begin, owners) = ((from - lead).max(first), self.said.owners.clone());
         let history = History { from, to, begin, step: None, alerts, workloads, gaps: self.gaps, owners, missing };
         Ok((history, self.said))
@@ -267,7 +272,6 @@ impl Seen {
         let since = event.landed_at.filter(|_| event.relearned).unwrap_or(at);
         let pods = if event.available { ALL_PODS } else { 0 };
         self.workload.ready.push((since, event.release.to_string(), pods));
-        self.workload.ready.sort_by_key(|(at, ..)| *at);
     }
 
     fn learned(&mut self, at: Time, workload: &model::Workload) {

@@ -13,7 +13,7 @@ use crate::decide::verdict;
 use crate::journal::record::{self, Record};
 use crate::journal::snapshot;
 use crate::model::{IncidentId, Mode, Time};
-use crate::ports::{RowKind, Store as _, StoreError};
+use crate::ports::{Row, RowKind, Store as _, StoreError};
 use crate::store::JournalLook;
 
 /// Rows read at once.
@@ -74,28 +74,46 @@ pub(super) async fn each(
     wanted: impl Fn(&IncidentId) -> bool,
     mut visit: impl FnMut(Recorded<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let (mut seq, mut book) = begin(look)?;
+    let (seq, mut book) = begin(look)?;
     let mut program = "unknown".to_owned();
+    let live = |row: &Row| {
+        if row.kind != RowKind::Step {
+            return Ok(());
+        }
+        let records = record::decode(&row.body).map_err(|error| broken(row.seq, &error.to_string()))?;
+        for stamped in &records {
+            if let Record::Started { program: started } = &stamped.record {
+                program.clone_from(started);
+            }
+            if let Record::Incident { id, event: Event::Decided { decision } } = &stamped.record
+                && wanted(id)
+                && let Some(incident) = book.incidents.get(id)
+            {
+                let (row, at, program, raw) = (row.seq, stamped.at, program.as_str(), &row.body[..]);
+                visit(Recorded { row, program, decision, at, incident, raw, book: &book })?;
+            }
+            book.fold(stamped).map_err(|error| broken(row.seq, &error.to_string()))?;
+        }
+        Ok(())
+    };
+    rows(look, seq, live).await
+}
+
+/// Calls `visit` with every row after that one, in order.
+///
+/// # Errors
+/// The journal cannot be read, or `visit` says so.
+pub(super) async fn rows(
+    look: &JournalLook,
+    after: u64,
+    mut visit: impl FnMut(&Row) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut seq = after;
     loop {
         let rows = look.read_after(seq, PAGE).await.map_err(|error| unreadable(&error))?;
         let Some(last) = rows.last() else { return Ok(()) };
         seq = last.seq;
-        for row in rows.iter().filter(|row| row.kind == RowKind::Step) {
-            let records = record::decode(&row.body).map_err(|error| broken(row.seq, &error.to_string()))?;
-            for stamped in &records {
-                if let Record::Started { program: started } = &stamped.record {
-                    program.clone_from(started);
-                }
-                if let Record::Incident { id, event: Event::Decided { decision } } = &stamped.record
-                    && wanted(id)
-                    && let Some(incident) = book.incidents.get(id)
-                {
-                    let (row, at, program, raw) = (row.seq, stamped.at, program.as_str(), &row.body[..]);
-                    visit(Recorded { row, program, decision, at, incident, raw, book: &book })?;
-                }
-                book.fold(stamped).map_err(|error| broken(row.seq, &error.to_string()))?;
-            }
-        }
+        rows.iter().try_for_each(&mut visit)?;
     }
 }
 
@@ -118,7 +136,8 @@ fn unreadable(error: &StoreError) -> Failure {
     Failure::usage(error.to_string())
 }
 
-fn broken(row: u64, why: &str) -> Failure {
+/// A row that is there and cannot be used.
+pub(super) fn broken(row: u64, why: &str) -> Failure {
     let failure = Failure::new(Exit::Negative, format!("row {row} of the journal: {why}"));
     failure.help("`backout journal verify` lists everything that is broken")
 }

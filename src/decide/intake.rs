@@ -121,7 +121,7 @@ fn all_resolved(draft: &mut Draft<'_>) {
     }
 }
 
-/// Whether another firing of the alert was heard of.
+/// Whether another firing of the alert was heard of. A planted defect takes it for this one; nothing else asks.
 fn is_known_otherwise(book: &Book, alert: &Alert) -> bool {
     let (print, starts_at) = (alert.fingerprint, alert.starts_at);
     book.seen.values().any(|seen| seen.occurrence.fingerprint == print && seen.occurrence.starts_at != starts_at)

@@ -12,23 +12,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::{
-    Alertmanager, BACKOUT_USER, Backout, Namespace, Prometheus, Release, Setup, Sink, eventually, now, prometheus_config,
-    route_to_webhook, with_namespace,
+    Alertmanager, BACKOUT_USER, Backout, Namespace, Prometheus, Release, SHOP_ALERTS, Setup, Sink, eventually, now,
+    prometheus_config, route_to_webhook, with_namespace,
 };
 use crate::{say, share};
 
 /// Rollbacks, and as many dry runs and writes alone, by turns.
 const ROUNDS: usize = 21;
 const SOON: Duration = Duration::from_secs(90);
-
-const ALERTS: &str = r#"
-groups:
-- name: shop
-  rules:
-  - alert: ShopErrors
-    expr: sum by (namespace, deployment) (rate(http_requests_total{code="500"}[3s])) / sum by (namespace, deployment) (rate(http_requests_total[3s])) > 0.3
-    labels: {severity: critical}
-"#;
 
 const RULES: &str = r#"
 policies:
@@ -80,7 +71,7 @@ async fn measure(ns: Namespace) {
     let (people, elsewhere) = (Sink::start().await, Sink::start().await);
     // What it sends goes elsewhere: the test posts in its place, at a time that it knows.
     let alertmanager = Alertmanager::start(Release::New, &route_to_webhook(elsewhere.url(), Duration::from_secs(1)), &[]).await;
-    let prometheus = Prometheus::start(&prometheus_config(&[&shop], &[alertmanager.url()]), ALERTS).await;
+    let prometheus = Prometheus::start(&prometheus_config(&[&shop], &[alertmanager.url()]), SHOP_ALERTS).await;
     let backout = Backout::start(Setup {
         config: CONFIG.replace("SINK", people.url()),
         rules: vec![("shop.yaml".to_owned(), RULES.replace("NAMESPACE", &ns.name))],

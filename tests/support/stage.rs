@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::wait::eventually;
 use super::{
-    Alertmanager, Backout, FakeShop, Gate, Namespace, Prometheus, Release, Setup, Sink, prometheus_config, route_to_webhook,
+    Alertmanager, Backout, FakeShop, Gate, Namespace, Prometheus, Release, SHOP_ALERTS, Setup, Sink, prometheus_config,
+    route_to_webhook,
 };
 
 /// A story's longest wait: an alert, a countdown, a rollout and a proof, or twice the patience with what is unknown (30 s), on a
@@ -31,16 +32,6 @@ channels:
   - name: people
     webhook: {url: SINK}
 ";
-
-/// Rates over so short a time that an alert comes and goes in seconds.
-const ALERTS: &str = r#"
-groups:
-- name: shop
-  rules:
-  - alert: ShopErrors
-    expr: sum by (namespace, deployment) (rate(http_requests_total{code="500"}[3s])) / sum by (namespace, deployment) (rate(http_requests_total[3s])) > 0.3
-    labels: {severity: critical}
-"#;
 
 /// Everything that a story needs, up and running, with the shop on a good release.
 pub(crate) struct Stage {
@@ -95,7 +86,7 @@ impl Stage {
         let shop = FakeShop::start(&ns, "web").await;
         let people = Sink::start().await;
         let scrapes = prometheus_config(&[shop.url()], &[alertmanagers[0].url()]) + &scrape_of_backout(&door);
-        let prometheus = Prometheus::start(&scrapes, ALERTS).await;
+        let prometheus = Prometheus::start(&scrapes, SHOP_ALERTS).await;
         let prometheus_gate = Gate::to(prometheus.url().trim_start_matches("http://")).await;
         let cluster_gate = Gate::to(&ns.plane.address()).await;
         let kubeconfig = tempfile::tempdir().expect("a folder");

@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// The API server stamps changes with whole seconds: trouble begins in a later one.
 const GOES_BAD_AFTER: Duration = Duration::from_millis(1100);
 
-/// The alert of each shop, for `Prometheus::start`.
+/// The alert of each shop, for `Prometheus::start`: rates over so short a time that it comes and goes in seconds.
 pub(crate) const SHOP_ALERTS: &str = r#"
 groups:
 - name: shop

@@ -13,11 +13,8 @@ use crate::clock::SystemClock;
 use crate::model::{Labels, Time};
 use crate::outgoing::{Clients, EndpointSettings};
 use crate::policy::types::{Policies, Setting};
-use crate::ports::{Clock as _, Store as _};
+use crate::ports::{Clock as _, Row};
 use crate::simulate::Recorded;
-
-/// Rows read at once.
-const PAGE: usize = 1000;
 
 /// A history, and what facts were then.
 pub(super) struct Past {
@@ -91,19 +88,10 @@ impl Past {
 /// Reads the whole journal.
 async fn journal(data: &Path, span: Span) -> Result<(History, Said), Failure> {
     let look = decisions::open(data)?;
-    let (mut seq, book) = decisions::begin(&look)?;
+    let (seq, book) = decisions::begin(&look)?;
     let mut journal = Journal::new(&book, book.alive_at);
-    loop {
-        let rows = look.read_after(seq, PAGE).await.map_err(|error| Failure::usage(error.to_string()))?;
-        let Some(last) = rows.last() else { break };
-        seq = last.seq;
-        for row in &rows {
-            journal.row(row).map_err(|error| {
-                let failure = Failure::new(Exit::Negative, error.to_string());
-                failure.help("`backout journal verify` lists everything that is broken")
-            })?;
-        }
-    }
+    let read = |row: &Row| journal.row(row).map_err(|error| decisions::broken(error.row, &error.why));
+    decisions::rows(&look, seq, read).await?;
     journal.finish(span.from, span.to, span.lead).map_err(|why| {
         Failure::new(Exit::NotFound, why).help("name a time that it covers with `--from` and `--to`, or leave both away")
     })
