@@ -9,6 +9,7 @@ mod leap;
 mod lookout;
 mod recover;
 mod run;
+mod snapshot_due;
 mod spans;
 mod view;
 

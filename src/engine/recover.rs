@@ -1,5 +1,6 @@
 //! Recovery: the newest snapshot, then every row after it, through the same transition functions as live.
 
+use super::snapshot_due::SnapshotDue;
 use crate::decide::book::Book;
 use crate::journal::record::{self, DecodeError};
 use crate::journal::snapshot;
@@ -39,8 +40,8 @@ pub(super) struct Recovered {
     pub(super) book: Book,
     /// The last row.
     pub(super) seq: u64,
-    /// The row of the snapshot that it began with, its bytes, and those of the steps behind it.
-    pub(super) snapshot: (u64, usize, usize),
+    /// The snapshot that it began with, and what stands behind it.
+    pub(super) snapshot_due: SnapshotDue,
     /// Receipts that were acknowledged and not consumed: row, time, bytes.
     pub(super) receipts: Vec<(u64, Time, bytes::Bytes)>,
 }
@@ -58,28 +59,30 @@ pub async fn remembered(store: &dyn Store) -> Result<(Book, u64), RecoverError> 
 /// # Errors
 /// When it cannot be read, or not be understood: nothing is started anew silently.
 pub(super) async fn recover(store: &dyn Store) -> Result<Recovered, RecoverError> {
-    let (mut book, through, snapshot_bytes) = match store.latest_snapshot().await? {
+    let (mut book, mut snapshot_due) = match store.latest_snapshot().await? {
         Some((through, bytes)) => {
             let book = snapshot::decode(&bytes).map_err(|source| RecoverError::Row { seq: through, source })?;
-            (book, through, bytes.len())
+            (book, SnapshotDue::taken(through, bytes.len()))
         }
-        None => (Book::default(), 0, 0),
+        None => (Book::default(), SnapshotDue::default()),
     };
+    let through = snapshot_due.through();
     // Receipts may lie before the snapshot and be unconsumed; steps before it are in it.
     let mut seq = through.min(book.consumed_through);
     let mut receipts = Vec::new();
-    let mut unfolded = 0;
     let mut rows = store.read_after(seq, PAGE).await?;
     while let Some(last) = rows.last() {
         seq = last.seq;
         // Read while these are folded.
         let next = store.read_after(seq, PAGE);
         for row in rows {
+            if row.seq > through {
+                snapshot_due.wrote(row.body.len());
+            }
             match row.kind {
                 RowKind::Receipt => receipts.push((row.seq, row.at, row.body)),
                 RowKind::Step if row.seq <= through => {}
                 RowKind::Step => {
-                    unfolded += row.body.len();
                     let records = record::decode(&row.body).map_err(|source| RecoverError::Row { seq: row.seq, source })?;
                     for stamped in &records {
                         book.fold(stamped)
@@ -91,7 +94,7 @@ pub(super) async fn recover(store: &dyn Store) -> Result<Recovered, RecoverError
         receipts.retain(|(seq, _, _)| !book.is_consumed(*seq));
         rows = next.await?;
     }
-    Ok(Recovered { book, seq: seq.max(through), snapshot: (through, snapshot_bytes, unfolded), receipts })
+    Ok(Recovered { book, seq: seq.max(through), snapshot_due, receipts })
 }
 
 #[cfg(test)]
@@ -110,17 +113,31 @@ mod tests {
         size
     }
 
+    async fn receipt(store: &MemoryStore, at: i64) -> usize {
+        let body = Bytes::from_static(b"what somebody sent");
+        let size = body.len();
+        store.append(RowKind::Receipt, Time::from_millis(at), body).await.expect("committed");
+        size
+    }
+
+    async fn due(store: &MemoryStore) -> SnapshotDue {
+        recover(store).await.expect("it can be read").snapshot_due
+    }
+
+    fn behind(through: u64, size: usize, bytes: usize) -> SnapshotDue {
+        let mut due = SnapshotDue::taken(through, size);
+        due.wrote(bytes);
+        due
+    }
+
     #[tokio::test]
     async fn what_was_replayed_counts_towards_the_next_snapshot() {
         let store = MemoryStore::default();
-        let mut sizes = 0;
-        for second in 1..=3 {
-            sizes += alive(&store, second * 1000).await;
-        }
-        assert_eq!(recover(&store).await.expect("it can be read").snapshot, (0, 0, sizes), "none yet, with all of it behind it");
+        let sizes = alive(&store, 1000).await + alive(&store, 2000).await + receipt(&store, 3000).await;
+        assert_eq!(due(&store).await, behind(0, 0, sizes), "none yet, with all of it behind it");
         let book = snapshot::encode(&recover(&store).await.expect("it can be read").book).expect("bytes");
         store.snapshot(3, Time::from_millis(3000), Bytes::from(book.clone())).await.expect("committed");
-        let size = alive(&store, 4000).await;
-        assert_eq!(recover(&store).await.expect("it can be read").snapshot, (3, book.len(), size));
+        let size = alive(&store, 4000).await + receipt(&store, 5000).await;
+        assert_eq!(due(&store).await, behind(3, book.len(), size));
     }
 }

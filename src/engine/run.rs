@@ -16,6 +16,7 @@ use super::gauges;
 use super::handle::{Command, EngineHandle, PolicySource};
 use super::leap::Leaps;
 use super::recover::{RecoverError, Recovered, recover};
+use super::snapshot_due::SnapshotDue;
 use super::spans::Spans;
 use super::view::View;
 use crate::decide;
@@ -43,8 +44,6 @@ const INPUTS: usize = 4096;
 const COMMANDS: usize = 256;
 /// A commit is tried again after this.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
-/// Rows between snapshots, at least.
-const SNAPSHOT_ROWS: u64 = 5_000;
 /// Records that may wait to be written with others, and for how long.
 const HELD: usize = 1024;
 const HOLD: Duration = Duration::from_secs(1);
@@ -84,10 +83,7 @@ pub struct Engine {
     refused: Option<String>,
     book: Book,
     seq: u64,
-    snapshot_at: u64,
-    /// Bytes of the last snapshot, and of the steps since.
-    snapshot_bytes: usize,
-    unfolded: usize,
+    snapshot_due: SnapshotDue,
     shown_at: Time,
     /// Whether the gauges show the book as it is.
     shown: bool,
@@ -124,8 +120,7 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read or understood.
     pub async fn recover(settings: EngineSettings) -> Result<(Self, EngineHandle), RecoverError> {
-        let Recovered { book, seq, snapshot: (snapshot_at, snapshot_bytes, unfolded), receipts } =
-            recover(&*settings.store).await?;
+        let Recovered { book, seq, snapshot_due, receipts } = recover(&*settings.store).await?;
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (input_sender, inputs) = mpsc::channel(INPUTS);
         let ready = Arc::new(AtomicBool::new(false));
@@ -149,9 +144,7 @@ impl Engine {
             book,
             seq,
             // What was replayed counts: a process that never lives for long would write no snapshot, and replay ever more.
-            snapshot_at,
-            snapshot_bytes,
-            unfolded,
+            snapshot_due,
             shown_at: Time::default(),
             shown: false,
             held: Vec::new(),
@@ -270,6 +263,7 @@ impl Engine {
 
     fn received(&mut self, received: Received, batch: &mut Batch) {
         let Received { seq, at, elapsed, source, body, scan, held } = received;
+        self.snapshot_due.wrote(body.len());
         self.look_at_the_clock(batch);
         let at = self.leaps.corrected(at, elapsed);
         let (policies, book, cluster) = (&self.policies, &self.book, self.settings.cluster_name.as_deref());
@@ -391,7 +385,7 @@ impl Engine {
         if !batch.records.is_empty() {
             match record::encode(&batch.records) {
                 Ok(bytes) => {
-                    self.unfolded += bytes.len();
+                    self.snapshot_due.wrote(bytes.len());
                     self.seq = self.append(Bytes::from(bytes)).await;
                     self.feed.tell(self.seq, &batch.records, &self.view());
                 }
@@ -409,8 +403,7 @@ impl Engine {
         for effect in batch.effects.into_iter().filter(|effect| effect.keeps(waited)) {
             self.dispatcher.start(effect);
         }
-        // A snapshot costs as much as the book is large: it is written once as much again stands behind the last one.
-        if self.seq.saturating_sub(self.snapshot_at) >= SNAPSHOT_ROWS && self.unfolded >= self.snapshot_bytes {
+        if self.snapshot_due.is_due(self.seq) {
             self.snapshot().await;
         }
         Ok(())
@@ -443,7 +436,7 @@ impl Engine {
             Ok(bytes) => {
                 let size = bytes.len();
                 match self.settings.store.snapshot(self.seq, self.now(), Bytes::from(bytes)).await {
-                    Ok(()) => (self.snapshot_at, self.snapshot_bytes, self.unfolded) = (self.seq, size, 0),
+                    Ok(()) => self.snapshot_due = SnapshotDue::taken(self.seq, size),
                     Err(error) => tracing::warn!(%error, "no snapshot was written; the next start takes longer"),
                 }
             }
