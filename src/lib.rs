@@ -55,7 +55,7 @@ pub mod notify;
 pub mod observe;
 #[cfg(feature = "service")]
 pub mod outgoing;
-#[cfg(feature = "service")]
+#[cfg(feature = "simulate")]
 pub mod ports;
 #[cfg(feature = "service")]
 pub mod rules_dir;
@@ -63,7 +63,7 @@ pub mod rules_dir;
 pub mod serve;
 #[cfg(feature = "service")]
 pub mod settings;
-#[cfg(feature = "service")]
+#[cfg(feature = "simulate")]
 pub mod simulate;
 #[cfg(feature = "service")]
 pub mod store;
