@@ -126,7 +126,7 @@ fn alert(group: usize, firing: bool) -> Value {
     let mut alert = json!({
         "labels": {
             "alertname": "RolloutErrorRateHigh", "g": format!("g{group}"), "cluster": "test", "container": "checkout-api",
-            "instance": "10.1.2.3:8443", "job": "kube-state-metrics", "namespace": format!("team-{}", group % 100),
+            "instance": "10.1.2.3:8443", "job": "kube-state-metrics", "namespace": format!("team-{}", group / WANTED_EVERY),
             "pod": format!("checkout-api-{group}"), "severity": "critical",
             "wanted": (group.is_multiple_of(WANTED_EVERY)).to_string(),
         },
@@ -148,10 +148,10 @@ fn route(hook: &str) -> String {
     )
 }
 
-/// A hundred policies, of which each is about its namespace's wanted groups.
+/// A hundred policies, of which each is about its namespace's one wanted group: its incident is over whenever that group is.
 fn rules() -> Vec<(String, String)> {
     let mut text = "policies:\n".to_owned();
-    for number in 0..100 {
+    for number in 0..GROUPS / WANTED_EVERY {
         let _ = write!(
             text,
             "  - name: p{number}\n    matchers: ['namespace = \"team-{number}\"', 'wanted = \"true\"']\n    decide: [{{name: else, page: {{}}}}]\n"
