@@ -27,49 +27,49 @@ pub mod journal;
 pub mod planted;
 pub mod policy;
 
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod app;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod backtest;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod cli;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod clock;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod cluster;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod drill;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod engine;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod execute;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod http;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod lifecycle;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod metrics;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod notify;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod observe;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod outgoing;
 #[cfg(feature = "service")]
 pub mod ports;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod rules_dir;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod serve;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod settings;
 #[cfg(feature = "service")]
 pub mod simulate;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod store;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod telemetry;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod traces;
-#[cfg(feature = "service")]
+#[cfg(all(feature = "service", not(feature = "planted")))]
 pub mod worlds;

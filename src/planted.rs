@@ -4,7 +4,7 @@
 use crate::model::Brake;
 
 /// A defect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bug {
     /// A brake never holds.
     BrakeOff(Brake),
@@ -74,12 +74,14 @@ pub enum Bug {
 
 #[cfg(feature = "planted")]
 mod chosen {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeSet;
 
     use super::Bug;
 
     thread_local! {
         static ACTIVE: Cell<Option<Bug>> = const { Cell::new(None) };
+        static ASKED: RefCell<BTreeSet<Bug>> = const { RefCell::new(BTreeSet::new()) };
     }
 
     /// Plants a defect in this thread, or none.
@@ -87,14 +89,22 @@ mod chosen {
         ACTIVE.set(bug);
     }
 
+    /// The defects that were asked for in this thread since the last time: no other one would have made any difference.
+    pub fn asked() -> BTreeSet<Bug> {
+        ASKED.take()
+    }
+
     /// Whether this defect is planted.
     pub fn is(bug: Bug) -> bool {
+        if ACTIVE.get().is_none() {
+            ASKED.with_borrow_mut(|asked| asked.insert(bug));
+        }
         ACTIVE.get() == Some(bug)
     }
 }
 
 #[cfg(feature = "planted")]
-pub use chosen::{is, plant};
+pub use chosen::{asked, is, plant};
 
 /// Whether this defect is planted: never, in what ships.
 #[cfg(not(feature = "planted"))]

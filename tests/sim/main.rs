@@ -15,6 +15,7 @@ mod model;
 mod rules;
 mod run;
 mod smaller;
+mod themes;
 mod track;
 mod truth;
 mod world;

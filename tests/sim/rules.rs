@@ -43,7 +43,7 @@ pub(crate) struct Rules {
     pub(crate) freeze: Option<(u64, u64)>,
 }
 
-fn minutes(n: u64) -> Duration {
+pub(crate) fn minutes(n: u64) -> Duration {
     Duration::from_secs(60 * n)
 }
 
@@ -74,6 +74,33 @@ impl Rules {
             gap: minutes(5),
             damped: dice.one_in(3),
             freeze: dice.one_in(6).then(|| (dice.number(1, 10), dice.number(20, 45))),
+        }
+    }
+
+    /// One that lets a rollback pass: only what a world is about is in its way.
+    pub(crate) fn lax(dice: &mut Dice, namespace: &str) -> Self {
+        Self {
+            name: format!("p-{namespace}"),
+            namespace: namespace.to_owned(),
+            mode: Mode::Enforce,
+            only: None,
+            beside: dice.one_in(6),
+            settle: dice.weighed(&[(1, Duration::ZERO), (2, Duration::from_secs(30))]),
+            countdown: dice.weighed(&[(2, Duration::from_secs(30)), (1, minutes(2))]),
+            facts: dice.one_in(2),
+            absence: dice.one_in(2),
+            proves_alert: !dice.one_in(4),
+            proves_facts: dice.one_in(2),
+            recent: minutes(60),
+            healthy: minutes(5),
+            cooldown: minutes(1),
+            per_target: 5,
+            per: minutes(60),
+            per_hour: 6,
+            storm: 3,
+            gap: minutes(5),
+            damped: false,
+            freeze: None,
         }
     }
 
