@@ -142,12 +142,30 @@ fn chosen() -> Vec<Bug> {
     all.filter(|bug| format!("{bug:?}").contains(&part)).collect()
 }
 
+/// Shows what becomes of the first world under each of them.
+#[expect(clippy::print_stdout, reason = "a world is shown where somebody asks for it")]
+fn show(bugs: &[Bug], seed: u64) {
+    let world = World::draw(seed);
+    for bug in bugs {
+        plant(Some(*bug));
+        let told = run::violations(&world, Ink::Transcript);
+        plant(None);
+        match told {
+            Ok((found, driver)) => println!("{bug:?}\n{}{}\n{found:#?}", world.story(), driver.transcript.text()),
+            Err(why) => println!("{bug:?}: {why}"),
+        }
+    }
+}
+
 #[test]
 #[expect(clippy::print_stdout, reason = "the table is what the test is for")]
 fn every_planted_defect_is_found() {
     #[expect(clippy::disallowed_methods, reason = "how long the test takes is told, and decides nothing")]
     let begun = Instant::now();
     let seeds = crate::switch("BACKOUT_SIM_SEEDS").unwrap_or(crate::SEEDS);
+    if crate::switch("BACKOUT_SIM_SHOW").is_some() {
+        return show(&chosen(), crate::switch("BACKOUT_SIM_FROM").unwrap_or(0));
+    }
     let sought = chosen().into_iter().map(|bug| (bug, Sought::default())).collect();
     let search = Search { seeds, next: AtomicU64::new(0), sought: Mutex::new(sought), dishonest: Mutex::default() };
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

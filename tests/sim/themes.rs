@@ -193,19 +193,20 @@ fn too_young(on: &mut Stage<'_>) {
     on.deploy(t, 0, 2);
 }
 
-/// Rolled back from, put there again and well for a while; then another one is bad.
+/// Rolled back from for one alert, put there again and well for a while; then another one is bad, by another alert.
 fn left_before(on: &mut Stage<'_>) {
+    on.rules.facts = false;
     on.stand(1);
     let t = on.begin();
     on.deploy(t, 0, 4);
-    on.errors(t + 20, 0);
-    on.writes_help(0);
+    on.alert(t + 60, 0, "30s");
+    let slow = on.shops[0].slow.clone();
+    on.line(format!("each verifying +15s resolve {slow}"));
     let again = t + on.dice.number(700, 900);
     let text = format!("at {again}s deploy {} {} by=ann", on.at(), on.shops[0].image(4));
     on.line(text);
     let bad = again + on.dice.number(400, 700);
     on.deploy(bad, 0, 3);
-    on.errors(bad + 20, 0);
 }
 
 fn put_back(on: &mut Stage<'_>) {
@@ -291,18 +292,14 @@ fn at_work(on: &mut Stage<'_>) {
     let t = on.bad_release();
     let (at, good) = (on.at(), on.shops[0].image(1));
     let (from, to) = (on.dice.number(1, 10), on.dice.number(11, 25));
-    match on.dice.number(0, 2) {
-        0 => {
-            on.line(format!("on countdown +{from}s veto reason=no"));
-            on.line(format!("at {}s deploy {at} {good} by=ann", t + 500));
-            let again = t + on.dice.number(1000, 1400);
-            on.deploy(again, 0, 3);
-        }
-        1 => {
-            on.line(format!("on countdown +{from}s hold {at} by=ann"));
-            on.line(format!("on countdown +{to}s let-go {at} by=ann"));
-        }
-        _ => on.line(format!("on countdown +{from}s scale {at} replicas=3 by=ann")),
+    if on.dice.one_in(2) {
+        on.line(format!("on countdown +{from}s veto reason=no"));
+        on.line(format!("at {}s deploy {at} {good} by=ann", t + 500));
+        let again = t + on.dice.number(1000, 1400);
+        on.deploy(again, 0, 3);
+    } else {
+        on.line(format!("on countdown +{from}s hold {at} by=ann"));
+        on.line(format!("on countdown +{to}s let-go {at} by=ann"));
     }
 }
 
@@ -333,13 +330,11 @@ fn yes_and_brake(on: &mut Stage<'_>) {
     on.rules.mode = Mode::Approve;
     on.bad_release();
     let at = on.at();
-    match on.dice.number(0, 2) {
-        0 => on.line("on approval +2s pause-namespace shop reason=looking".to_owned()),
-        1 => {
-            on.line(format!("on approval +2s hold {at} by=ann"));
-            on.line(format!("on approval +6s let-go {at} by=ann"));
-        }
-        _ => on.line(format!("on approval +2s scale {at} replicas=3 by=ann")),
+    if on.dice.one_in(2) {
+        on.line("on approval +2s pause-namespace shop reason=looking".to_owned());
+    } else {
+        on.line(format!("on approval +2s hold {at} by=ann"));
+        on.line(format!("on approval +6s let-go {at} by=ann"));
     }
     let after = on.dice.number(10, 100);
     on.line(format!("on approval +{after}s approve by=bob"));

@@ -49,7 +49,7 @@ pub(crate) struct Truth {
     pub(crate) alerts: BTreeMap<Labels, AlertTruth>,
     pub(crate) puts: BTreeMap<TargetRef, Vec<Put>>,
     pub(crate) available: BTreeMap<(TargetRef, String, Digest), Track<bool>>,
-    /// When somebody paused its rollout, let it go on, or scaled it. We do none of these.
+    /// When somebody paused its rollout, or let it go on.
     pub(crate) held: BTreeMap<TargetRef, Vec<Time>>,
     /// Requests and reads in their order.
     pub(crate) testimony: Vec<(Time, Testimony)>,
@@ -153,7 +153,7 @@ impl Truth {
                     *field = (*field).max(*span);
                 }
             }
-            Command::Fault(Fault::Answer(_) | Fault::Store { .. }) => self.meddled += 1,
+            Command::Fault(Fault::Answer(_) | Fault::Store { full: true }) => self.meddled += 1,
             _ => {}
         }
     }
@@ -212,7 +212,7 @@ impl Truth {
                 let put = Put { at, uid: uid.clone(), release: release.clone(), by: by.clone() };
                 self.puts.entry(target.clone()).or_default().push(put);
             }
-            Testimony::Held { target } | Testimony::Scaled { target } => self.held.entry(target.clone()).or_default().push(at),
+            Testimony::Held { target } => self.held.entry(target.clone()).or_default().push(at),
             Testimony::Available { target, uid, release, available } => {
                 // Whatever ran there before is not what runs any more.
                 for ((other, _, digest), track) in &mut self.available {
@@ -241,7 +241,7 @@ impl Truth {
                     alert.fires.set(at, false);
                 }
             }
-            Testimony::Asked(_) | Testimony::Written { .. } | Testimony::Read { .. } => {}
+            Testimony::Asked(_) | Testimony::Written { .. } | Testimony::Read { .. } | Testimony::Scaled { .. } => {}
         }
     }
 

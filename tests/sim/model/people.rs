@@ -144,6 +144,7 @@ fn touched(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
     if let Some(put) = put {
         return Some(format!("{} put {} there at {}", put.by, put.release.short(), case.clock(put.at)));
     }
+    // Scaling is what autoscalers do all day; only a write that meets it must see it.
     let held = case.truth.held.get(target).into_iter().flatten().find(|at| after(at));
-    held.map(|at| format!("somebody held it, let it go, or scaled it, at {}", case.clock(*at)))
+    held.map(|at| format!("somebody held it, or let it go, at {}", case.clock(*at)))
 }
