@@ -9,6 +9,8 @@
 //! L1  policy  decide  journal                                              pure
 //! L0  model  planted                                                       pure
 //! ```
+//!
+//! A build with the feature `planted` has no hands but the simulated ones: what defects can be planted in is no service.
 #![cfg_attr(
     not(feature = "service"),
     forbid(

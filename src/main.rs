@@ -12,8 +12,9 @@ fn main() -> ExitCode {
     backout::cli::main()
 }
 
-/// A build that can plant defects has no hands: it is no service.
 #[cfg(feature = "planted")]
+#[expect(clippy::print_stderr, reason = "there is nothing else that it could do")]
 fn main() -> ExitCode {
+    eprintln!("backout: built to plant defects, and therefore without hands: build it without the feature `planted`");
     ExitCode::FAILURE
 }

@@ -1,5 +1,6 @@
 //! Defects that are planted on purpose, to show that the simulation (`tests/sim/`) sees them. Only with the feature `planted`, which
-//! nothing that ships has: without it [`is`] is the constant `false`, and the compiler drops what stands behind it.
+//! nothing that ships has, and with which there is no service: without it [`is`] is the constant `false`, and the compiler drops what
+//! stands behind it. [`is`] is asked last, where the defect would make a difference: a world in which nobody asks for it cannot show it.
 
 use crate::model::Brake;
 
@@ -70,6 +71,16 @@ pub enum Bug {
     LostNotNoticed,
     /// That no alert fires any more is never believed.
     NeverQuiet,
+    /// Inhibition is overlooked.
+    InhibitionOverlooked,
+    /// A peer that cannot be asked does not count.
+    DownPeerOverlooked,
+    /// A peer that was started a moment ago is believed.
+    FreshPeerBelieved,
+    /// A sender's word that it is over is believed.
+    SenderBelieved,
+    /// What waits goes on under the policies that were reloaded since. In two places: the reload itself, and the second look's plan.
+    ReloadOverlooked,
 }
 
 #[cfg(feature = "planted")]

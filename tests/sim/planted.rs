@@ -16,7 +16,7 @@ use crate::themes;
 use crate::world::World;
 
 /// `FitTarget` and `Trust` hold in more than one place: their parts are planted one by one.
-const BRAKES: [Brake; 13] = [
+const BRAKES: [Brake; 14] = [
     Brake::RecentChange,
     Brake::Cooldown,
     Brake::Budget,
@@ -25,6 +25,7 @@ const BRAKES: [Brake; 13] = [
     Brake::QuietStart,
     Brake::HumanActive,
     Brake::Owner,
+    Brake::DataLatch,
     Brake::Freeze,
     Brake::Paused,
     Brake::StaleFacts,
@@ -32,7 +33,7 @@ const BRAKES: [Brake; 13] = [
     Brake::Permission,
 ];
 
-const OTHERS: [Bug; 31] = [
+const OTHERS: [Bug; 36] = [
     Bug::TrustForgotten,
     Bug::HealthNotCompared,
     Bug::KnownBadForgotten,
@@ -64,6 +65,11 @@ const OTHERS: [Bug; 31] = [
     Bug::AcknowledgementIgnored,
     Bug::LostNotNoticed,
     Bug::NeverQuiet,
+    Bug::InhibitionOverlooked,
+    Bug::DownPeerOverlooked,
+    Bug::FreshPeerBelieved,
+    Bug::SenderBelieved,
+    Bug::ReloadOverlooked,
 ];
 
 /// What was found out about a defect.

@@ -17,7 +17,7 @@ pub(crate) struct Stage<'a> {
 pub(crate) type Theme = fn(&mut Stage<'_>);
 
 /// All of them.
-const ALL: [(&str, Theme); 36] = [
+const ALL: [(&str, Theme); 43] = [
     ("a change long ago", long_ago),
     ("trouble before the change", before_the_change),
     ("one bad release after the other", twice),
@@ -50,10 +50,17 @@ const ALL: [(&str, Theme); 36] = [
     ("peers that cannot tell", mute_peers),
     ("a proof that cannot be seen", unseen_proof),
     ("a write without an answer", no_answer),
-    ("a slow commit, or a late change", late_write),
+    ("a slow commit", slow_commit),
+    ("changed at the last moment", late_change),
     ("started again, or answers lost", started_again),
     ("the clock is set", clock_set),
     ("nobody can be told", untold),
+    ("a page of several", folded),
+    ("inhibited", inhibited),
+    ("one peer only", one_peer),
+    ("a false word", false_word),
+    ("other policies", other_policies),
+    ("corrupt data", corrupt),
 ];
 
 /// What the world of a seed is about, if it is about anything.
@@ -432,15 +439,17 @@ fn no_answer(on: &mut Stage<'_>) {
     on.line(format!("doubt {what}"));
 }
 
-fn late_write(on: &mut Stage<'_>) {
+fn slow_commit(on: &mut Stage<'_>) {
     let t = on.bad_release();
-    if on.dice.one_in(2) {
-        on.line("on redeciding +50ms store full".to_owned());
-        on.line(format!("at {}s store ok", t + 900));
-    } else {
-        let text = format!("on executing +{}ms scale {} replicas=3 by=hpa", on.dice.number(1, 450), on.at());
-        on.line(text);
-    }
+    on.line("on redeciding +50ms store full".to_owned());
+    on.line(format!("at {}s store ok", t + 900));
+}
+
+/// Between the last look and the write.
+fn late_change(on: &mut Stage<'_>) {
+    on.bad_release();
+    let text = format!("on executing +{}ms scale {} replicas=3 by=hpa", on.dice.number(1, 450), on.at());
+    on.line(text);
 }
 
 fn started_again(on: &mut Stage<'_>) {
@@ -459,21 +468,101 @@ fn clock_set(on: &mut Stage<'_>) {
     on.line(format!("at {}s clock leaps {by}", t + after));
 }
 
-/// No channel takes anything, or what it takes is a page of several.
+/// No channel takes the page, for a while.
 fn untold(on: &mut Stage<'_>) {
-    let t = on.begin();
-    if on.dice.one_in(2) {
-        on.stand(1);
-        on.trouble(t, 0);
-        let up = t + on.dice.number(200, 400);
-        on.line(format!("at {t}s down channel"));
-        on.line(format!("at {up}s up channel"));
-        return;
-    }
+    on.stand(1);
+    let (t, up) = (on.begin(), on.dice.number(200, 400));
+    on.trouble(t, 0);
+    on.line(format!("at {t}s down channel"));
+    on.line(format!("at {}s up channel", t + up));
+}
+
+/// The same is in the way of several at once, and nothing else is ever said of them.
+fn folded(on: &mut Stage<'_>) {
     on.rules.beside = false;
+    on.rules.facts = false;
+    on.rules.storm = 9;
     on.stand(3);
+    let t = on.begin();
     for shop in 0..3 {
         let later = on.dice.number(0, 15);
-        on.trouble(t + later, shop);
+        on.alert(t + later, shop, "1m");
     }
+}
+
+fn inhibited(on: &mut Stage<'_>) {
+    on.bad_release();
+    let (after, name) = (on.dice.number(1, 20), on.shops[0].errors.clone());
+    on.line(format!("inhibit Outage {name}"));
+    on.line(format!("on countdown +{after}s alert Outage everywhere=yes onset=1m"));
+}
+
+/// One peer was started anew, or one is down while the other one was.
+fn one_peer(on: &mut Stage<'_>) {
+    if on.dice.one_in(2) {
+        on.line("peers 1".to_owned());
+        on.rules.proves_alert = true;
+        on.rules.facts = false;
+        let t = on.bad_release();
+        on.alert(t + 60, 0, "20s");
+        let after = on.dice.number(20, 50);
+        on.line(format!("on verifying +{after}s peer-restart peer=0"));
+        return;
+    }
+    on.line("peers 2".to_owned());
+    on.rules.facts = false;
+    on.rules.countdown = minutes(2);
+    on.bad_release();
+    // What the other one holds is lost with it: it was cut off for long.
+    let after = on.dice.number(1, 20);
+    on.line("peer-freeze peer=1".to_owned());
+    on.line(format!("on countdown +{after}s down alertmanager:0"));
+    on.line(format!("on countdown +{}s up alertmanager:0", after + 900));
+}
+
+/// A sender says that it is over, and it is not; or that it fires, and it is over.
+fn false_word(on: &mut Stage<'_>) {
+    on.rules.settle = minutes(1);
+    let t = on.bad_release();
+    on.alert(t + 30, 0, "5s");
+    on.resolve(t + 1200, 0);
+    let Shop { slow, labels, .. } = &on.shops[0];
+    let after = on.dice.number(31, 55);
+    let text = format!("at {}s post resolved {slow} {labels} severity=critical", t + after);
+    on.line(text);
+    let late = t + on.dice.number(1300, 1500);
+    on.line(format!("at {late}s post firing {slow} {labels} severity=critical"));
+}
+
+fn other_policies(on: &mut Stage<'_>) {
+    let mut later = on.rules.clone();
+    match on.dice.number(0, 3) {
+        0 | 1 => later.mode = Mode::Shadow,
+        2 => later.only = Some("b".to_owned()),
+        _ => later.freeze = Some((0, 50)),
+    }
+    on.drawing.later = vec![later];
+    on.bad_release();
+    let (early, late) = (on.dice.number(1, 25), on.dice.number(10, 900));
+    let text = match on.dice.one_in(2) {
+        true => format!("on countdown +{early}s reload v2"),
+        false => format!("on preparing +{late}ms reload v2"),
+    };
+    on.line(text);
+}
+
+/// An alert says that data may be corrupt; long after it a bad release comes.
+fn corrupt(on: &mut Stage<'_>) {
+    (on.rules.absence, on.rules.latch) = (true, true);
+    on.stand(1);
+    let t = on.begin();
+    let labels = on.shops[0].labels.clone();
+    on.line(format!("at {t}s alert CorruptA {labels} kind=corruption severity=critical onset=1m"));
+    let over = t + on.dice.number(100, 300);
+    on.line(format!("at {over}s resolve CorruptA"));
+    if on.dice.one_in(4) {
+        on.line(format!("at {}s clear latch=1 by=bob", t + 800));
+    }
+    let bad = t + on.dice.number(1000, 1400);
+    on.deploy(bad, 0, 2);
 }

@@ -25,6 +25,8 @@ pub(crate) struct Shop {
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) rules: Vec<Rules>,
+    /// Those of the set `v2`, where there is one.
+    pub(crate) later: Vec<Rules>,
     policies: String,
     /// What can be left out.
     pub(crate) lines: Vec<String>,
@@ -60,9 +62,7 @@ impl World {
         }
         drawing.calm(&shops);
         let shadow_beside = dice.one_in(6);
-        let rules = vec![rules];
-        let policies = rules::block(&rules, shadow_beside);
-        Self { rules, policies, lines: drawing.lines, calm: drawing.calm, owned: drawing.owned }
+        Self::made(vec![rules], shadow_beside, drawing)
     }
 
     fn by_chance(dice: &mut Dice) -> Self {
@@ -106,8 +106,16 @@ impl World {
         }
         drawing.calm(&shops);
         let shadow_beside = dice.one_in(4);
-        let policies = rules::block(&rules, shadow_beside);
-        Self { rules, policies, lines: drawing.lines, calm: drawing.calm, owned: drawing.owned }
+        Self::made(rules, shadow_beside, drawing)
+    }
+
+    fn made(rules: Vec<Rules>, shadow_beside: bool, drawing: Drawing) -> Self {
+        let Drawing { lines, calm, owned, later } = drawing;
+        let mut policies = rules::block("", &rules, shadow_beside);
+        if !later.is_empty() {
+            policies.push_str(&rules::block(" v2", &later, shadow_beside));
+        }
+        Self { rules, later, policies, lines, calm, owned }
     }
 
     /// The story.
@@ -142,6 +150,8 @@ pub(crate) struct Drawing {
     pub(crate) lines: Vec<String>,
     calm: Vec<String>,
     pub(crate) owned: Vec<String>,
+    /// The policies of the set `v2`.
+    pub(crate) later: Vec<Rules>,
 }
 
 impl Drawing {
