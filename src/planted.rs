@@ -1,10 +1,11 @@
 //! Defects that are planted on purpose, to show that the simulation (`tests/sim/`) sees them. Only with the feature `planted`, which
-//! nothing that ships has: without it [`is`] is the constant `false`, and the compiler drops what stands behind it.
+//! nothing that ships has, and with which there is no service: without it [`is`] is the constant `false`, and the compiler drops what
+//! stands behind it. [`is`] is asked last, where the defect would make a difference: a world in which nobody asks for it cannot show it.
 
 use crate::model::Brake;
 
 /// A defect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bug {
     /// A brake never holds.
     BrakeOff(Brake),
@@ -70,16 +71,28 @@ pub enum Bug {
     LostNotNoticed,
     /// That no alert fires any more is never believed.
     NeverQuiet,
+    /// Inhibition is overlooked.
+    InhibitionOverlooked,
+    /// A peer that cannot be asked does not count.
+    DownPeerOverlooked,
+    /// A peer that was started a moment ago is believed.
+    FreshPeerBelieved,
+    /// A sender's word that it is over is believed.
+    SenderBelieved,
+    /// What waits goes on under the policies that were reloaded since. In two places: the reload itself, and the second look's plan.
+    ReloadOverlooked,
 }
 
 #[cfg(feature = "planted")]
 mod chosen {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
+    use std::collections::BTreeSet;
 
     use super::Bug;
 
     thread_local! {
         static ACTIVE: Cell<Option<Bug>> = const { Cell::new(None) };
+        static ASKED: RefCell<BTreeSet<Bug>> = const { RefCell::new(BTreeSet::new()) };
     }
 
     /// Plants a defect in this thread, or none.
@@ -87,14 +100,22 @@ mod chosen {
         ACTIVE.set(bug);
     }
 
+    /// The defects that were asked for in this thread since the last time: no other one would have made any difference.
+    pub fn asked() -> BTreeSet<Bug> {
+        ASKED.take()
+    }
+
     /// Whether this defect is planted.
     pub fn is(bug: Bug) -> bool {
+        if ACTIVE.get().is_none() {
+            ASKED.with_borrow_mut(|asked| asked.insert(bug));
+        }
         ACTIVE.get() == Some(bug)
     }
 }
 
 #[cfg(feature = "planted")]
-pub use chosen::{is, plant};
+pub use chosen::{asked, is, plant};
 
 /// Whether this defect is planted: never, in what ships.
 #[cfg(not(feature = "planted"))]

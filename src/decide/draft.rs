@@ -103,7 +103,7 @@ impl<'a> Draft<'a> {
 
     /// Tells people, without asking anything of them.
     pub(super) fn announce(&mut self, moment: Moment, title: &str, text: &str) {
-        if planted::is(Bug::RollbackNotAnnounced) && !self.incident.attempts.is_empty() {
+        if !self.incident.attempts.is_empty() && planted::is(Bug::RollbackNotAnnounced) {
             return;
         }
         let message = tell::message(self, moment, Urgency::Announce, title, text, Vec::new());

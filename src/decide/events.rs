@@ -151,17 +151,13 @@ pub(super) fn loaded(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step)
         let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
         match draft.incident.phase {
             Phase::Settling { .. } | Phase::Deciding { .. } => choose_again(&mut draft),
-            Phase::Countdown { .. } | Phase::Approval { .. } | Phase::Preparing { .. } | Phase::Redeciding { .. } => {
+            Phase::Countdown { .. } | Phase::Approval { .. } | Phase::Preparing { .. } | Phase::Redeciding { .. }
+                if !planted::is(Bug::ReloadOverlooked) =>
+            {
                 still_allowed(&mut draft);
             }
             // Pinned: goes on under what decided it.
-            Phase::Executing { .. }
-            | Phase::Verifying { .. }
-            | Phase::Verified
-            | Phase::Shadowed
-            | Phase::Paged
-            | Phase::FixForward
-            | Phase::Closed { .. } => {}
+            _ => {}
         }
     }
 }

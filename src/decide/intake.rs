@@ -12,8 +12,8 @@ use super::{index, latch, ledger, tell};
 use crate::journal::record::{Record, Stamped};
 use crate::journal::scan::Sighting;
 use crate::model::{
-    Alert, AlertStatus, Dependency, Digest, IncidentId, Moment, Notification, Onset, Resolution, Time, Unknown, UnknownKind,
-    Workload,
+    Alert, AlertStatus, Dependency, Digest, IncidentId, Moment, Notification, Onset, Reason, Resolution, Time, Unknown,
+    UnknownKind, Workload,
 };
 use crate::planted::{self, Bug};
 use crate::policy::types::Policies;
@@ -111,6 +111,7 @@ fn resolved(ctx: &Context<'_>, book: &Book, now: Time, alert: &Alert, step: &mut
 /// The senders say that it is over; the peers are asked whether it is.
 fn all_resolved(draft: &mut Draft<'_>) {
     match draft.incident.phase {
+        Phase::Settling { .. } if planted::is(Bug::SenderBelieved) => draft.close(Reason::Recovered, "planted"),
         Phase::Settling { .. } => draft.ask(Purpose::Confirm, 0),
         Phase::Countdown { .. } | Phase::Approval { .. } => draft.ask(Purpose::Recheck, 0),
         Phase::Verified | Phase::Shadowed | Phase::Paged | Phase::FixForward => draft.ask(Purpose::Watch, 0),

@@ -267,7 +267,7 @@ fn rechecked(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
 
 fn same_verdict(draft: &Draft<'_>, decision: &Decision) -> bool {
     let same_plan = match (&decision.plan, &draft.incident.plan) {
-        (Some(new), Some(old)) => new.hash() == old.hash(),
+        (Some(new), Some(old)) => new.hash() == old.hash() || planted::is(Bug::ReloadOverlooked),
         _ => false,
     };
     decision.outcome == Outcome::Rollback && decision.presence == Presence::Firing && same_plan
@@ -367,7 +367,9 @@ fn watched(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
     match presence {
         Presence::Resolved => {
             draft.record(Event::Quiet { quiet: true });
-            if draft.incident.quiet_since.is_some_and(|since| draft.now.since(since) >= limits.close_after) {
+            // A page that nobody has yet is not closed away: it is sent each minute until a channel takes it.
+            let unheard = draft.incident.page.as_ref().is_some_and(|page| page.unheard.is_some());
+            if !unheard && draft.incident.quiet_since.is_some_and(|since| draft.now.since(since) >= limits.close_after) {
                 let reason = ending(&draft.incident);
                 draft.close(reason, "no alert fires any more");
                 return;

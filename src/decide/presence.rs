@@ -58,7 +58,7 @@ impl Presence {
             return Self::Silenced((*by).to_owned());
         }
         if !held.is_empty() {
-            return Self::Inhibited;
+            return if planted::is(Bug::InhibitionOverlooked) { Self::Firing } else { Self::Inhibited };
         }
         match doubt(view, now, limits) {
             Some(why) => Self::Unknown(why),
@@ -75,8 +75,9 @@ fn doubt(view: &AlertmanagerView, now: Time, limits: &Limits) -> Option<String> 
     }
     for peer in &view.peers {
         match &peer.value {
+            Err(_) if planted::is(Bug::DownPeerOverlooked) => {}
             Err(why) => return Some(format!("an Alertmanager peer could not be asked: {why}")),
-            Ok(seen) if seen.up < limits.peer_up => {
+            Ok(seen) if seen.up < limits.peer_up && !planted::is(Bug::FreshPeerBelieved) => {
                 return Some(format!(
                     "{} has been up for {} s only, so that an empty list proves nothing",
                     seen.peer,

@@ -414,8 +414,9 @@ impl Incident {
         // Where routing makes a page an announcement, it is the only message about the verdict: it is not lost either.
         let announced = format!("{}-paged-", self.id);
         let is_page = |open: &&mut Page| page || (open.announced && message.starts_with(&announced));
-        if let Some(open) = self.page.as_mut().filter(is_page).filter(|_| !planted::is(Bug::PageDropped)) {
-            open.unheard = delivery.delivered.is_empty().then_some(at);
+        if let Some(open) = self.page.as_mut().filter(is_page) {
+            let lost = delivery.delivered.is_empty() && !planted::is(Bug::PageDropped);
+            open.unheard = lost.then_some(at);
         }
         for channel in &delivery.delivered {
             self.note(at, format!("message {message}: delivered by {channel}"));

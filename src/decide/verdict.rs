@@ -370,7 +370,7 @@ impl<'a> Judge<'a> {
         // Without the cluster's name an alert of another cluster could not be told from ours.
         let nameless = self.ctx.cluster.is_none();
         // A lane in shadow stays in it whatever its policy has become since: the live lane decides about the same alert.
-        if planted::is(Bug::ShadowActs) && !half && !nameless && self.policy.mode == Mode::Shadow {
+        if self.policy.mode == Mode::Shadow && !half && !nameless && planted::is(Bug::ShadowActs) {
             return (Mode::Enforce, None);
         }
         if half || nameless || self.incident.lane.is_shadow() {

@@ -12,6 +12,9 @@ use crate::model::{
 };
 use crate::policy::matcher::{Matcher, all_match_with};
 
+/// A peer that was started anew is told again after this: Prometheus sends what fires each minute, and then waits for an evaluation.
+const TOLD_AGAIN: Duration = Duration::from_secs(75);
+
 /// One peer.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
@@ -205,8 +208,9 @@ impl Alertmanager {
                 let why = Unknown::new(UnknownKind::Unreachable, format!("{name} does not answer"));
                 return Fact::unknown(why, now, name);
             }
+            let empty = peer.empty && now.since(peer.up_since) < TOLD_AGAIN;
             let ours = |held: &&Held| {
-                !peer.empty && held.alert.status == AlertStatus::Firing && fingerprints.contains(&held.alert.fingerprint)
+                !empty && held.alert.status == AlertStatus::Firing && fingerprints.contains(&held.alert.fingerprint)
             };
             let held = peer.frozen.as_ref().unwrap_or(&self.held);
             let alerts: Vec<AlertOnPeer> = held

@@ -5,8 +5,12 @@
 //! cargo test --test sim                                          the fixed seeds of CI
 //! BACKOUT_SIM_FROM=1000 BACKOUT_SIM_SEEDS=50000 cargo test --test sim    others, many
 //! BACKOUT_SIM_FROM=77 BACKOUT_SIM_SEEDS=1 BACKOUT_SIM_SHOW=1 cargo test --test sim -- --nocapture    one, with its transcript
-//! cargo test --features planted --test sim                       is the model itself awake? every planted defect is found
+//! cargo test --no-default-features --features planted --test sim planted    is the model awake? it finds every planted defect
+//! BACKOUT_SIM_BUG=Cooldown … planted                             those only whose name has it; with BACKOUT_SIM_SHOW=1 and
+//!                                                                BACKOUT_SIM_FROM=5, what it makes of that world
 //! ```
+//!
+//! Every other world is about one promise (`themes.rs`), the rest are by pure chance.
 
 mod dice;
 mod journal;
@@ -15,6 +19,7 @@ mod model;
 mod rules;
 mod run;
 mod smaller;
+mod themes;
 mod track;
 mod truth;
 mod world;

@@ -25,8 +25,12 @@ pub(crate) struct Rules {
     pub(crate) countdown: Duration,
     /// Whether the rule reads the fact `errors`.
     pub(crate) facts: bool,
-    /// Whether an earlier rule is about alerts that are not there.
+    /// Whether an earlier rule is about alerts that are not there, as a rule.
     pub(crate) absence: bool,
+    /// Whether that rule latches.
+    pub(crate) latch: bool,
+    /// Whether there is a second level.
+    pub(crate) levels: bool,
     pub(crate) proves_alert: bool,
     pub(crate) proves_facts: bool,
     pub(crate) recent: Duration,
@@ -43,7 +47,7 @@ pub(crate) struct Rules {
     pub(crate) freeze: Option<(u64, u64)>,
 }
 
-fn minutes(n: u64) -> Duration {
+pub(crate) fn minutes(n: u64) -> Duration {
     Duration::from_secs(60 * n)
 }
 
@@ -62,6 +66,8 @@ impl Rules {
             countdown: dice.weighed(&[(2, Duration::ZERO), (3, Duration::from_secs(30)), (2, minutes(2))]),
             facts: !dice.one_in(3),
             absence: !dice.one_in(3),
+            latch: dice.one_in(4),
+            levels: dice.one_in(4),
             proves_alert: !dice.one_in(4),
             proves_facts: dice.one_in(2),
             recent: if dice.one_in(4) { minutes(10) } else { minutes(60) },
@@ -74,6 +80,35 @@ impl Rules {
             gap: minutes(5),
             damped: dice.one_in(3),
             freeze: dice.one_in(6).then(|| (dice.number(1, 10), dice.number(20, 45))),
+        }
+    }
+
+    /// One that lets a rollback pass: only what a world is about is in its way.
+    pub(crate) fn lax(dice: &mut Dice, namespace: &str) -> Self {
+        Self {
+            name: format!("p-{namespace}"),
+            namespace: namespace.to_owned(),
+            mode: Mode::Enforce,
+            only: None,
+            beside: dice.one_in(6),
+            settle: dice.weighed(&[(1, Duration::ZERO), (2, Duration::from_secs(30))]),
+            countdown: dice.weighed(&[(2, Duration::from_secs(30)), (1, minutes(2))]),
+            facts: dice.one_in(2),
+            absence: dice.one_in(2),
+            latch: dice.one_in(2),
+            levels: dice.one_in(4),
+            proves_alert: !dice.one_in(4),
+            proves_facts: dice.one_in(2),
+            recent: minutes(60),
+            healthy: minutes(5),
+            cooldown: minutes(1),
+            per_target: 5,
+            per: minutes(60),
+            per_hour: 6,
+            storm: 3,
+            gap: minutes(5),
+            damped: false,
+            freeze: None,
         }
     }
 
@@ -96,10 +131,12 @@ impl Rules {
         text.push_str("      facts:\n        errors: {promql: 'errors{app=\"$name\"}'}\n");
         text.push_str("      decide:\n");
         if self.absence {
-            text.push_str("        - {name: data, matchers: ['kind = \"corruption\"'], page: [pager]}\n");
+            let page = if self.latch { "{to: [pager], latch: true}" } else { "[pager]" };
+            let _ = writeln!(text, "        - {{name: data, matchers: ['kind = \"corruption\"'], page: {page}}}");
         }
         let when = if self.facts { "when: 'facts.errors > 0.1', " } else { "matchers: ['severity =~ \"critical|warning\"'], " };
-        let _ = writeln!(text, "        - {{name: errors, {when}rollback: back-{namespace}}}");
+        let levels = if self.levels { format!("[back-{namespace}, again-{namespace}]") } else { format!("back-{namespace}") };
+        let _ = writeln!(text, "        - {{name: errors, {when}rollback: {levels}}}");
         text.push_str("        - {name: rest, fix_forward: [tracker]}\n");
         self.write_brakes(text);
     }
@@ -124,8 +161,15 @@ impl Rules {
         }
     }
 
-    fn write_procedure(&self, text: &mut String) {
-        let _ = write!(text, "    - name: back-{}\n      countdown: {}s\n", self.namespace, self.countdown.as_secs());
+    fn write_procedures(&self, text: &mut String) {
+        self.write_procedure(text, "back");
+        if self.levels {
+            self.write_procedure(text, "again");
+        }
+    }
+
+    fn write_procedure(&self, text: &mut String, name: &str) {
+        let _ = write!(text, "    - name: {name}-{}\n      countdown: {}s\n", self.namespace, self.countdown.as_secs());
         text.push_str("      steps: [undo]\n      verify: {within: 5m, tail: 1m, rollout: complete");
         if self.proves_alert {
             text.push_str(", alert: resolved");
@@ -137,9 +181,9 @@ impl Rules {
     }
 }
 
-/// The policy block of a story. Minute 0 of a story is 09:00 UTC.
-pub(crate) fn block(all: &[Rules], shadow_beside: bool) -> String {
-    let mut text = String::from("policy:\n  policies:\n");
+/// A policy block of a story, with its name, if it is not the one that is in force first. Minute 0 of a story is 09:00 UTC.
+pub(crate) fn block(name: &str, all: &[Rules], shadow_beside: bool) -> String {
+    let mut text = format!("policy{name}:\n  policies:\n");
     if shadow_beside {
         let namespace = &all[0].namespace;
         let _ = write!(
@@ -149,7 +193,7 @@ pub(crate) fn block(all: &[Rules], shadow_beside: bool) -> String {
     }
     all.iter().for_each(|rules| rules.write(&mut text));
     text.push_str("  procedures:\n");
-    all.iter().for_each(|rules| rules.write_procedure(&mut text));
+    all.iter().for_each(|rules| rules.write_procedures(&mut text));
     if all.iter().any(|rules| rules.freeze.is_some()) {
         text.push_str("  time_intervals:\n");
     }

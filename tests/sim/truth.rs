@@ -64,6 +64,10 @@ pub(crate) struct Truth {
     channels: BTreeMap<String, Track<bool>>,
     pub(crate) speaks: Track<bool>,
     silences: Vec<(Vec<Matcher>, Time, Time)>,
+    /// What inhibits what, from when on.
+    inhibitions: Vec<(Vec<Matcher>, Vec<Matcher>, Time)>,
+    /// When the policies `v2` came into force.
+    pub(crate) reloads: Vec<Time>,
     pub(crate) pauses: Vec<PauseTruth>,
     /// Targets and namespaces that carry the annotation, from when on.
     pub(crate) annotated: Vec<(String, Time)>,
@@ -106,6 +110,8 @@ impl Truth {
             channels: BTreeMap::new(),
             speaks: Track::new(false),
             silences: Vec::new(),
+            inhibitions: Vec::new(),
+            reloads: Vec::new(),
             pauses: Vec::new(),
             annotated: Vec::new(),
             done: Vec::new(),
@@ -136,6 +142,7 @@ impl Truth {
     fn command(&mut self, at: Time, command: &Command) {
         match command {
             Command::World(event) => self.event(at, event),
+            Command::Reload(_) => self.reloads.push(at),
             Command::Clock(by) => {
                 self.leaps.push(at);
                 self.ahead += by;
@@ -153,7 +160,7 @@ impl Truth {
                     *field = (*field).max(*span);
                 }
             }
-            Command::Fault(Fault::Answer(_) | Fault::Store { .. }) => self.meddled += 1,
+            Command::Fault(Fault::Answer(_) | Fault::Store { full: true }) => self.meddled += 1,
             _ => {}
         }
     }
@@ -173,6 +180,7 @@ impl Truth {
                 let to = span.map_or(self.end, |span| at + span);
                 self.silences.push((matchers.clone(), at, to));
             }
+            Event::Inhibit(source, target) => self.inhibitions.push((source.clone(), target.clone(), at)),
             Event::EndSilences => self.silences.iter_mut().for_each(|silence| silence.2 = silence.2.min(at)),
             Event::Annotate { at: target, key, .. } if key == "backout.dev/pause" => {
                 self.annotated.push((format!("{}/{}", target.namespace, target.name), at));
@@ -276,6 +284,17 @@ impl Truth {
     pub(crate) fn silenced(&self, labels: &Labels, (from, to): (Time, Time)) -> bool {
         self.silences.iter().any(|(matchers, since, until)| {
             *since <= from && to < *until && all_match_with(matchers, |name| labels.get(name).map(String::as_str))
+        })
+    }
+
+    /// Whether another alert inhibited it all that time.
+    pub(crate) fn inhibited(&self, labels: &Labels, (from, to): (Time, Time)) -> bool {
+        let is = |matchers: &[Matcher], labels: &Labels| all_match_with(matchers, |name| labels.get(name).map(String::as_str));
+        self.inhibitions.iter().filter(|(_, target, since)| *since <= from && is(target, labels)).any(|(source, ..)| {
+            let fires = |(other, alert): (&Labels, &AlertTruth)| {
+                other != labels && is(source, other) && alert.fires.always((from, to), |fires| *fires)
+            };
+            self.alerts.iter().any(fires)
         })
     }
 

@@ -3,6 +3,7 @@
 
 use super::dice::Dice;
 use super::rules::{self, Mode, Rules};
+use super::themes;
 
 /// From this minute on nothing goes wrong any more.
 pub(crate) const CALM: u64 = 45;
@@ -10,20 +11,22 @@ pub(crate) const CALM: u64 = 45;
 pub(crate) const END: u64 = 110;
 
 /// A workload.
-struct Shop {
+pub(crate) struct Shop {
     /// `namespace/name`.
-    at: String,
+    pub(crate) at: String,
     name: String,
-    query: String,
-    errors: String,
-    slow: String,
-    labels: String,
+    pub(crate) query: String,
+    pub(crate) errors: String,
+    pub(crate) slow: String,
+    pub(crate) labels: String,
 }
 
 /// A world.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
     pub(crate) rules: Vec<Rules>,
+    /// Those of the set `v2`, where there is one.
+    pub(crate) later: Vec<Rules>,
     policies: String,
     /// What can be left out.
     pub(crate) lines: Vec<String>,
@@ -34,13 +37,39 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The world of a seed.
+    /// The world of a seed: every other one is about a promise, the rest are by pure chance.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let mut drawing = Drawing { lines: Vec::new(), calm: Vec::new(), owned: Vec::new() };
-        let mut rules = vec![Rules::draw(&mut dice, "shop")];
+        match themes::of(seed) {
+            Some((_, theme)) => Self::about(&mut dice, theme),
+            None => Self::by_chance(&mut dice),
+        }
+    }
+
+    /// Three workloads under one policy that lets everything pass; what it is about says the rest.
+    fn about(dice: &mut Dice, theme: themes::Theme) -> Self {
+        let mut drawing = Drawing::default();
+        let mut rules = Rules::lax(dice, "shop");
+        let shops = ["a", "b", "c"].map(|name| Shop::new("shop", name));
+        drawing.begin(dice, "-150m");
+        theme(&mut themes::Stage { dice, rules: &mut rules, drawing: &mut drawing, shops: &shops });
         if dice.one_in(3) {
-            rules.push(Rules::draw(&mut dice, "bank"));
+            match dice.number(0, 2) {
+                0 => drawing.fault(dice, &shops[..1]),
+                1 => drawing.person(dice, &shops[..1]),
+                _ => drawing.hook(dice, &shops[..1]),
+            }
+        }
+        drawing.calm(&shops);
+        let shadow_beside = dice.one_in(6);
+        Self::made(vec![rules], shadow_beside, drawing)
+    }
+
+    fn by_chance(dice: &mut Dice) -> Self {
+        let mut drawing = Drawing::default();
+        let mut rules = vec![Rules::draw(dice, "shop")];
+        if dice.one_in(3) {
+            rules.push(Rules::draw(dice, "bank"));
         }
         let mut shops = Vec::new();
         for (namespace, names) in [("shop", ["a", "b", "c"]), ("bank", ["d", "e", "f"])] {
@@ -49,26 +78,27 @@ impl World {
                 shops.extend(names.iter().take(many).map(|name| Shop::new(namespace, name)));
             }
         }
-        drawing.begin(&mut dice);
+        let since = dice.weighed(&[(12, "-150m"), (1, "-25m"), (1, "-2m")]);
+        drawing.begin(dice, since);
         let together = dice.one_in(4).then(|| dice.number(0, 300));
         for shop in &shops {
             let t = match together {
                 Some(t) => t + dice.number(0, 20),
                 None => dice.number(0, 600),
             };
-            drawing.episode(&mut dice, shop, t);
+            drawing.episode(dice, shop, t);
         }
         if dice.one_in(6) {
             drawing.lines.push("on verified +5s mark wrong".to_owned());
         }
         for _ in 0..dice.weighed(&[(2, 0_u64), (3, 1), (3, 2), (2, 4)]) {
-            drawing.fault(&mut dice, &shops);
+            drawing.fault(dice, &shops);
         }
         for _ in 0..dice.weighed(&[(3, 0_u64), (3, 1), (2, 2), (1, 4)]) {
-            drawing.person(&mut dice, &shops);
+            drawing.person(dice, &shops);
         }
         for _ in 0..dice.weighed(&[(3, 0_u64), (3, 1), (2, 2)]) {
-            drawing.hook(&mut dice, &shops);
+            drawing.hook(dice, &shops);
         }
         if rules.iter().any(|rules| rules.mode == Mode::Approve) && !dice.one_in(4) {
             let delay = dice.number(1, 200);
@@ -76,8 +106,16 @@ impl World {
         }
         drawing.calm(&shops);
         let shadow_beside = dice.one_in(4);
-        let policies = rules::block(&rules, shadow_beside);
-        Self { rules, policies, lines: drawing.lines, calm: drawing.calm, owned: drawing.owned }
+        Self::made(rules, shadow_beside, drawing)
+    }
+
+    fn made(rules: Vec<Rules>, shadow_beside: bool, drawing: Drawing) -> Self {
+        let Drawing { lines, calm, owned, later } = drawing;
+        let mut policies = rules::block("", &rules, shadow_beside);
+        if !later.is_empty() {
+            policies.push_str(&rules::block(" v2", &later, shadow_beside));
+        }
+        Self { rules, later, policies, lines, calm, owned }
     }
 
     /// The story.
@@ -101,35 +139,38 @@ impl Shop {
         }
     }
 
-    fn image(&self, number: u64) -> String {
+    pub(crate) fn image(&self, number: u64) -> String {
         format!("image={}:{number}", self.name)
     }
 }
 
-struct Drawing {
-    lines: Vec<String>,
+/// A world in the making.
+#[derive(Default)]
+pub(crate) struct Drawing {
+    pub(crate) lines: Vec<String>,
     calm: Vec<String>,
-    owned: Vec<String>,
+    pub(crate) owned: Vec<String>,
+    /// The policies of the set `v2`.
+    pub(crate) later: Vec<Rules>,
 }
 
 impl Drawing {
-    fn line(&mut self, text: String) {
+    pub(crate) fn line(&mut self, text: String) {
         self.lines.push(text);
     }
 
-    fn begin(&mut self, dice: &mut Dice) {
+    fn begin(&mut self, dice: &mut Dice, since: &str) {
         if dice.one_in(3) {
             self.line("peers 2".to_owned());
         }
         self.line("channel pager".to_owned());
         self.line("channel tracker".to_owned());
-        let since = dice.weighed(&[(12, "-150m"), (1, "-25m"), (1, "-2m")]);
         self.line(format!("service {since}"));
     }
 
     /// What becomes of one workload: `n:1` and `n:4` are good releases, `n:2` and `n:3` make errors.
     fn episode(&mut self, dice: &mut Dice, shop: &Shop, t: u64) {
-        let Shop { at, name, query, errors, slow, labels } = shop;
+        let Shop { at, name, slow, labels, .. } = shop;
         let owner = if dice.one_in(14) {
             self.owned.push(at.clone());
             let argo = format!(" argocd.argoproj.io/tracking-id=app:apps/Deployment:{at}");
@@ -140,11 +181,8 @@ impl Drawing {
         let recreate = if dice.one_in(20) { " recreate" } else { "" };
         let config = if dice.one_in(8) { " config=settings" } else { "" };
         let born = dice.weighed(&[(14, "-3h"), (1, "-20m"), (1, "-45m")]);
-        let image = shop.image(1);
-        self.line(format!("at {born} deployment {at} {image}{recreate}{config}{owner}"));
-        self.line(format!("series {query} of {at} {name}:1=0.001 {name}:2=0.6 {name}:3=0.6 {name}:4=0.001 over=1m"));
         let severity = dice.of(&["critical", "warning"]);
-        self.line(format!("at -10m rule {errors} {query} above=0.1 for=1m {labels} severity={severity}"));
+        self.stands(shop, born, &format!("{recreate}{config}{owner}"), severity);
         let (onset, over) = (dice.of(&["2m", "2m", "1m", "15m", "unknown"]), t + dice.number(60, 1500));
         let slow = format!("alert {slow} {labels} severity={severity} onset={onset} tail=1m");
         match dice.weighed(&[(9, 0), (2, 1), (1, 2), (3, 3), (2, 4), (2, 5), (2, 6), (1, 7), (2, 8), (2, 9), (1, 10)]) {
@@ -221,6 +259,14 @@ impl Drawing {
         }
     }
 
+    /// A workload, what it does by its release, and the rule that looks at it.
+    pub(crate) fn stands(&mut self, shop: &Shop, born: &str, more: &str, severity: &str) {
+        let Shop { at, name, query, errors, labels, .. } = shop;
+        self.line(format!("at {born} deployment {at} {}{more}", shop.image(1)));
+        self.line(format!("series {query} of {at} {name}:1=0.001 {name}:2=0.6 {name}:3=0.6 {name}:4=0.001 over=1m"));
+        self.line(format!("at -10m rule {errors} {query} above=0.1 for=1m {labels} severity={severity}"));
+    }
+
     fn trouble(&mut self, dice: &mut Dice, shop: &Shop, t: u64, over: u64, slow: &str) {
         if dice.one_in(2) {
             let ago = dice.number(12, 90);
@@ -231,11 +277,11 @@ impl Drawing {
         self.resolve(over, &shop.slow);
     }
 
-    fn deploy(&mut self, at: u64, shop: &Shop, number: u64) {
+    pub(crate) fn deploy(&mut self, at: u64, shop: &Shop, number: u64) {
         self.line(format!("at {at}s deploy {} {}", shop.at, shop.image(number)));
     }
 
-    fn resolve(&mut self, at: u64, alert: &str) {
+    pub(crate) fn resolve(&mut self, at: u64, alert: &str) {
         self.line(format!("at {at}s resolve {alert}"));
     }
 

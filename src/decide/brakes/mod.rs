@@ -98,9 +98,6 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
         let because = format!("switched off in the policy: {reason}");
         return Judgement { brake, grip: Grip::Off(reason.to_owned()), because, until: None };
     }
-    if planted::is(Bug::BrakeOff(brake)) {
-        return Judgement::free(brake, "planted");
-    }
     let judgement = match brake {
         Brake::RecentChange => recent_change::judge(scene),
         Brake::ControlGroup => control_group::judge(scene),
@@ -120,8 +117,14 @@ fn judge(brake: Brake, scene: &Scene<'_>) -> Judgement {
         Brake::Permission => permission::judge(scene),
         Brake::Trust => trust::judge(scene),
     };
-    let all = planted::is(Bug::YesOverridesAll) && scene.incident.approval.is_some();
-    if judgement.holds() && (all || scene.overrides.iter().any(|name| name == brake.as_str())) {
+    if !judgement.holds() {
+        return judgement;
+    }
+    if planted::is(Bug::BrakeOff(brake)) {
+        return Judgement::free(brake, "planted");
+    }
+    let named = scene.overrides.iter().any(|name| name == brake.as_str());
+    if named || (scene.incident.approval.is_some() && planted::is(Bug::YesOverridesAll)) {
         return Judgement { grip: Grip::Overridden, ..judgement };
     }
     judgement

@@ -23,10 +23,10 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
 
 /// Why a policy must ask before it acts, if it must.
 pub fn distrust(policy: &Policy, book: &Book, now: Time) -> Option<String> {
-    let trust = policy.brakes.trust.on().filter(|_| !planted::is(Bug::TrustForgotten))?;
+    let trust = policy.brakes.trust.on()?;
     let counted = counting(policy, book, now).count();
     let last = counting(policy, book, now).max_by_key(|wrong| wrong.at)?;
-    (counted >= trust.wrong as usize).then(|| {
+    (counted >= trust.wrong as usize && !planted::is(Bug::TrustForgotten)).then(|| {
         format!(
             "{counted} of its rollbacks within {} were marked wrong, incident {} last by {}: it asks for approval until somebody \
              arms it again (`backout rearm {}`)",

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use backout::decide::incident::Phase;
-use backout::model::{Labels, Moment, Time};
+use backout::model::{Labels, Moment, Operation, Time};
 
 use super::writing::say;
 use super::{Asked, Case, Violation};
-use crate::truth::Truth;
+use crate::truth::{Done, Truth};
 
 /// What a storm is looked for in.
 const WITHIN: Duration = Duration::from_secs(15 * 60);
@@ -48,6 +48,9 @@ pub(crate) fn judge(case: &Case<'_>, asked: &Asked<'_>, found: &mut Vec<Violatio
     if asked.rules.absence && truth.cut.iter().any(cut) && !overrode("truncated") {
         say("truncated", "a notification of it was cut, and the rule draws on what was not in it");
     }
+    if latched(case, asked) && !overrode("data_latch") {
+        say("latched", "people were told that its data may be corrupt, and nobody has said since that it is not");
+    }
     if frozen(case, asked) && !overrode("freeze") {
         say("freeze", "it is a time in which nothing is rolled back");
     }
@@ -58,7 +61,7 @@ pub(crate) fn judge(case: &Case<'_>, asked: &Asked<'_>, found: &mut Vec<Violatio
     }
 }
 
-/// None of its alerts fired at any time since everything was read, or each was silenced all the while.
+/// None of its alerts fired at any time since everything was read, or each was silenced or inhibited all the while.
 fn not_firing(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
     let window = (asked.look, asked.at);
     let fires = |labels: &Labels| {
@@ -71,7 +74,8 @@ fn not_firing(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
     if firing.is_empty() {
         return (!case.ever_frozen()).then(|| "none of its alerts fires".to_owned());
     }
-    firing.iter().all(|labels| case.truth.silenced(labels, window)).then(|| "every alert of it is silenced".to_owned())
+    let muted = |labels: &Labels| case.truth.silenced(labels, window) || case.truth.inhibited(labels, window);
+    firing.iter().all(|labels| muted(labels)).then(|| "every alert of it is silenced or inhibited".to_owned())
 }
 
 /// The fact that the rule reads was unknown, old, or said no all the while.
@@ -89,6 +93,25 @@ fn not_known(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
     let track = truth.values.get(&format!("errors{{app=\"{}\"}}", asked.request.target.name))?;
     let unfit = |value: &Option<f64>| value.is_none_or(|value| value.is_nan() || value <= 0.1);
     track.always(window, unfit).then(|| "the fact is unknown, or says that all is well".to_owned())
+}
+
+/// An alert of the target said that its data may be corrupt, and people were paged about it.
+fn latched(case: &Case<'_>, asked: &Asked<'_>) -> bool {
+    // Whoever paused everything may have been paged before anything was decided.
+    if !asked.rules.latch || !case.truth.pauses.is_empty() {
+        return false;
+    }
+    let cleared = |done: &Done| matches!(done.operation, Operation::Clear { .. });
+    if case.done(asked.at).any(cleared) {
+        return false;
+    }
+    case.incidents.values().filter(|noted| !noted.shadow && noted.target.as_ref() == Some(&asked.request.target)).any(|noted| {
+        let corrupt = |labels: &Labels| labels.get("kind").is_some_and(|kind| kind == "corruption");
+        let joined = noted.members.iter().filter(|(_, labels)| corrupt(labels)).map(|(at, _)| *at).min();
+        let paged =
+            |(at, phase): &(Time, Phase)| matches!(phase, Phase::Paged) && *at < asked.look && joined.is_some_and(|j| j <= *at);
+        noted.phases.iter().any(paged)
+    })
 }
 
 fn frozen(case: &Case<'_>, asked: &Asked<'_>) -> bool {

@@ -26,7 +26,13 @@ pub(crate) fn judge(case: &Case<'_>, found: &mut Vec<Violation>) {
         if matches!(reason, Reason::HumanRestored | Reason::PolicyChanged) {
             continue;
         }
-        let window = (*at - Duration::from_secs(12 * 60), *at);
+        // Whatever waited for quiet was quiet for ten minutes; what is over before anything was done is over now.
+        let back = match reason {
+            Reason::Recovered if case.truth.meddled > 0 => Duration::from_secs(240),
+            Reason::Recovered => Duration::from_secs(2) + case.truth.latency.read * 2,
+            _ => Duration::from_secs(12 * 60),
+        };
+        let window = (*at - back, *at);
         let fires = |labels: &Labels| {
             let alert = case.truth.alerts.get(labels);
             alert.is_some_and(|alert| alert.fires.always(window, |fires| *fires)) && !case.truth.ever_silenced(labels, window)

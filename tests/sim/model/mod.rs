@@ -69,6 +69,14 @@ impl Case<'_> {
         self.world.rules.iter().find(|rules| rules.name == policy)
     }
 
+    /// The rules that were in force at a time.
+    pub(crate) fn rules_at(&self, policy: &str, at: Time) -> Option<&Rules> {
+        if self.truth.reloads.iter().any(|reload| *reload <= at) {
+            return self.world.later.iter().find(|rules| rules.name == policy);
+        }
+        self.rules(policy)
+    }
+
     /// How long before a request reaches the API server everything was read for it, at most.
     pub(crate) fn slack(&self) -> Duration {
         let waits = if self.truth.meddled > 0 { Duration::from_secs(40) } else { Duration::ZERO };

@@ -32,12 +32,16 @@ pub(crate) fn judge(case: &Case<'_>, found: &mut Vec<Violation>) {
         if noted.shadow {
             say("mode", "the incident is one in shadow");
         }
-        let Some(rules) = case.rules(&request.policy) else {
+        before.push((at, request));
+        let look = at - case.slack();
+        if case.truth.reloads.iter().any(|reload| look < *reload && *reload <= at) {
+            continue;
+        }
+        let Some(rules) = case.rules_at(&request.policy, look) else {
             say("mode", "no such policy acts");
             continue;
         };
-        before.push((at, request));
-        let asked = Asked { at, request, noted, rules, look: at - case.slack() };
+        let asked = Asked { at, request, noted, rules, look };
         people::judge(case, &asked, found);
         past::judge(case, &asked, found);
         bounds::judge(case, &asked, found);
