@@ -256,6 +256,7 @@ impl Incident {
             Event::Planned { plan } => {
                 self.plan = Some(Arc::clone(plan));
                 self.approval = None;
+                self.no_ticket();
             }
             Event::Approved { approval } => self.approval = Some(approval.clone()),
             Event::Prepared { report, evidence } => {

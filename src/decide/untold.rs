@@ -93,6 +93,12 @@ impl Incident {
     /// A page says what became of it, and is sent until somebody has it: it is the last word for who would have heard the others.
     pub(super) fn page_tells(&mut self) {
         self.keep_untold(|news| !news.to.is_empty());
+        self.no_ticket();
+    }
+
+    /// The verdict is another one now: nobody needs to fix it forward.
+    pub(super) fn no_ticket(&mut self) {
+        self.keep_untold(|news| news.urgency != Urgency::Ticket);
     }
 
     /// A delivery was answered. A later word makes the earlier ones to the same readers old news; where nobody reads such messages,
@@ -239,6 +245,17 @@ mod tests {
         assert_eq!(left(&incident), ["b"], "a page is the last word for who has no list of his own");
         incident.news_answered("b", &answer(&["status"]), at(5));
         assert_eq!(incident.untold, None);
+    }
+
+    #[test]
+    fn a_ticket_is_void_once_the_verdict_is_another_one() {
+        let ticket = News { urgency: Urgency::Ticket, ..news("t", &["tracker"], 0) };
+        let both = || closed(&[ticket.clone(), news("b", &["status"], 1)]);
+        for void in [Incident::page_tells as fn(&mut Incident), Incident::no_ticket] {
+            let mut incident = both();
+            void(&mut incident);
+            assert_eq!(left(&incident), ["b"]);
+        }
     }
 
     #[test]

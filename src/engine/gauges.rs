@@ -192,10 +192,13 @@ pub(super) fn set(metrics: &Metrics, book: &Book, policies: &Policies, now: Time
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::Path;
 
+    use super::super::view::row;
     use super::*;
     use crate::decide::observation::Answer;
     use crate::model::{AlertmanagerView, Digest, Fact, Number, TargetId, TargetRef, Time};
+    use crate::simulate::{Driver, Script};
 
     fn count(metrics: &Metrics, series: &str) -> u64 {
         let text = metrics.render();
@@ -232,6 +235,46 @@ mod tests {
         assert_eq!(seen(WatchEvent { by_us: true, ..event("a") }), [1, 1]);
         assert_eq!(seen(WatchEvent { relearned: true, ..event("c") }), [1, 1], "nobody saw when");
         assert_eq!(seen(WatchEvent { gone: true, ..event("d") }), [1, 1]);
+    }
+
+    /// A story of `tests/scenarios`, told.
+    fn told(story: &str) -> Driver {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+        let text = std::fs::read_to_string(folder.join(story)).expect("a story");
+        let (script, _) = text.split_once("\n==== transcript\n").expect("a transcript");
+        let include = |file: &str| std::fs::read_to_string(folder.join("common").join(file)).map_err(|error| error.to_string());
+        Script::parse(script, &include).and_then(|script| script.tell()).expect("a story")
+    }
+
+    #[test]
+    fn a_brake_that_only_the_cluster_pulled_is_shown_like_the_others() {
+        let driver = told("forbidden-preflight.txt");
+        let (id, incident) = driver.book().incidents.first_key_value().expect("one");
+        let decided = incident.decision.as_ref().and_then(|decision| decision.brake);
+        assert_eq!((decided, incident.page.as_ref().and_then(|page| page.brake)), (None, Some(Brake::Permission)));
+        assert_eq!(row(incident).brake.as_deref(), Some("permission"), "in the list");
+        let metrics = Metrics::new().expect("metrics");
+        let mut book = driver.book().clone();
+        let mut page = |brake: Brake| {
+            let event = Event::Paged {
+                reason: Reason::BrakeHeld,
+                brake: Some(brake),
+                cause: None,
+                folded_into: None,
+                announced: false,
+                text: String::new(),
+            };
+            let record = Record::Incident { id: id.clone(), event };
+            changed(&metrics, &book, &record);
+            book.fold(&Stamped { at: driver.now(), record }).expect("it fits");
+            set(&metrics, &book, &Policies::default(), driver.now());
+            let of = |metric: &str| count(&metrics, &format!("backout_{metric}{{brake=\"{brake}\"}}"));
+            (of("brake_holds_total"), of("brake_holding"))
+        };
+        let open = u64::from(incident.is_open());
+        assert_eq!(page(Brake::Permission), (0, open), "sent again, it holds no other time");
+        assert_eq!(page(Brake::Paused), (1, open));
+        assert_eq!(page(Brake::Permission), (1, open), "and now it does");
     }
 
     #[test]

@@ -17,8 +17,10 @@ impl Lower<'_> {
             let moments = self.moments(written, at);
             let (Some(name), Some(namespace)) = (written.name.get(), written.namespace.get()) else { continue };
             // A Job's name and namespace are made of what a Deployment's are.
-            if let Err(why) = TargetRef::deployment(namespace, name) {
-                self.raise(Raised::error("bad-name", written.name.at().unwrap_or(at), why));
+            if TargetRef::deployment(namespace, name).is_err() {
+                let message = format!("no Job can be called `{namespace}/{name}`");
+                let raised = Raised::error("bad-name", written.name.at().unwrap_or(at), message);
+                self.raise(raised.expected("lowercase letters, digits and `-`, as in a cluster"));
                 continue;
             }
             if made.iter().any(|known| known.name == *name && known.namespace == *namespace) {
