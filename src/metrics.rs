@@ -96,6 +96,8 @@ pub struct Metrics {
     pub rollback_unreconciled: IntGauge,
     /// `backout_pages_untaken`: open incidents whose newest page no channel took.
     pub pages_untaken: IntGauge,
+    /// `backout_news_untold`: incidents of which something must be told, was sent again, and no channel is known to have.
+    pub news_untold: IntGauge,
     /// `backout_clock_leaps_total`: times that somebody set the clock by two seconds or more.
     pub clock_leaps: IntCounter,
 }
@@ -139,6 +141,7 @@ impl Metrics {
             )?,
             store_stuck: make.float("store_stuck_seconds", "Time for which the journal has not committed; 0: it does.")?,
             pages_untaken: make.gauge("pages_untaken", "Open incidents whose newest page no channel took.")?,
+            news_untold: make.gauge("news_untold", "Incidents with a ticket or news of a rollback that no channel took.")?,
             times: make.times()?,
             policy_reloads: make.counters("policy_reloads_total", "Times that policies were read.", &["result"])?,
             policy_reload_success: make.gauge("policy_reload_success", "1: the policy files on the disk are what is used.")?,

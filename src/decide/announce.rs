@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::draft::Draft;
-use super::effect::Effect;
 use super::incident::Phase;
 use super::request::about_alert;
 use super::scope::IncidentScope;
@@ -32,7 +31,7 @@ impl Draft<'_> {
             let mut message = tell::message(self, moment, Urgency::Announce, &title, &text, announcement.to.clone());
             // The same moment is told in other words to others: each of them is a message of its own.
             message.id = format!("{}-{place}", message.id);
-            self.effect(Effect::Tell(Box::new(message)));
+            self.tell(message, &text);
         }
     }
 

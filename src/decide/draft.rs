@@ -107,7 +107,7 @@ impl<'a> Draft<'a> {
             return;
         }
         let message = tell::message(self, moment, Urgency::Announce, title, text, Vec::new());
-        self.effect(Effect::Tell(Box::new(message)));
+        self.tell(message, text);
         self.announce_as_written(moment, title, text);
     }
 

@@ -23,10 +23,11 @@ impl Times {
         [Duration::ZERO, limits.remind_every, limits.expire_after, limits.watch_every, limits.fold_gather]
     }
 
-    /// Those of an incident; none once it is over.
+    /// Those of an incident; once it is over, only what is still to be told.
     pub(super) fn of(incident: &Incident) -> Self {
+        let news = incident.untold.as_ref().map(|untold| untold.again_at);
         if !incident.is_open() {
-            return Self::default();
+            return Self([news, None, None, None, None]);
         }
         let observation = match (&incident.asked, &incident.retry) {
             (Some(_), _) if planted::is(Bug::LostNotNoticed) => None,
@@ -61,7 +62,7 @@ impl Times {
         }
         let unheard = incident.page.as_ref().and_then(|page| page.unheard);
         let unlisted = incident.page.as_ref().and_then(|page| page.unlisted_since);
-        Self([earliest(observation, plain), reminded, expires, unheard, unlisted])
+        Self([earliest(news, earliest(observation, plain)), reminded, expires, unheard, unlisted])
     }
 }
 

@@ -148,6 +148,8 @@ pub enum Effect {
         plan: Arc<Plan>,
         /// On which generation.
         guard: Guard,
+        /// Whether a person said yes to it.
+        approved: bool,
     },
     /// Write.
     Apply {
@@ -177,14 +179,20 @@ pub enum Effect {
     },
 }
 
-/// A write that waited longer for its commit is not begun: what it rests on was read before that.
-const FRESH: std::time::Duration = std::time::Duration::from_secs(10);
+/// What waited longer for its commit may be stale.
+const FRESH: std::time::Duration = super::operate::ANSWER;
 
 impl Effect {
     /// Whether it is still to be begun after the commit before it took so long. A write is not: everything is read immediately before
-    /// it, and the incident looks what became of it, as of any write that is not answered.
+    /// it, and the incident looks what became of it, as of any write that is not answered. Nor is what somebody said yes to who was
+    /// told that nobody answers: the incident's deadline asks him again.
     pub fn keeps(&self, waited: std::time::Duration) -> bool {
-        !matches!(self, Self::Apply { .. }) || waited <= FRESH || planted::is(Bug::WriteWaited)
+        let stale = match self {
+            Self::Apply { .. } => !planted::is(Bug::WriteWaited),
+            Self::Prepare { approved, .. } => *approved,
+            _ => false,
+        };
+        !stale || waited <= FRESH
     }
 }
 

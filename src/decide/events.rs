@@ -217,25 +217,19 @@ pub(super) fn started(ctx: &Context<'_>, book: &Book, now: Time, program: String
         intake::look_again(ctx, book, now, key, step);
     }
     let mut paged = BTreeSet::new();
-    let ids: Vec<IncidentId> = book.open().map(|incident| incident.id.clone()).collect();
+    let concerned = |incident: &&Incident| incident.is_open() || incident.untold.is_some();
+    let ids: Vec<IncidentId> = book.incidents.values().filter(concerned).map(|incident| incident.id.clone()).collect();
     for id in ids {
         let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
-        draft.note("backout was restarted");
-        tell_again(&mut draft);
+        if draft.incident.is_open() {
+            draft.note("backout was restarted");
+        }
+        // The process may have ended before any of it was sent.
+        draft.tell_again();
         resume(&mut draft);
-        draft.send_page_once(&mut paged);
-    }
-}
-
-/// What must not be missed, and no channel is known to have.
-fn tell_again(draft: &mut Draft<'_>) {
-    let begun = draft.incident.attempt().is_some_and(|attempt| attempt.ended.is_none());
-    if begun && !draft.incident.was_told(Moment::Started) {
-        let title = format!("rolling back: {}", super::tell::subject(&draft.incident));
-        draft.announce(Moment::Started, &title, "backout was restarted in the middle of it: it looks first, then goes on");
-    }
-    if matches!(draft.incident.phase, Phase::FixForward) && !draft.incident.was_told(Moment::Decided) {
-        life::open_ticket(draft);
+        if draft.incident.is_open() {
+            draft.send_page_once(&mut paged);
+        }
     }
 }
 

@@ -13,9 +13,10 @@ use super::members::Members;
 use super::observation::Purpose;
 use super::pages::Cause;
 pub use super::phase::Phase;
+use super::untold::Untold;
 use crate::model::{
-    Alert, Applied, Brake, Dependency, Digest, Evidence, IncidentId, Mark, Mode, Moment, Onset, Paging, Plan, PlanHash,
-    PreflightReport, Reason, TargetId, Time, VerifyPlan,
+    Alert, Applied, Brake, Dependency, Digest, Evidence, IncidentId, Mark, Mode, Onset, Paging, Plan, PlanHash, PreflightReport,
+    Reason, TargetId, Time, VerifyPlan,
 };
 
 /// Which hands an incident has.
@@ -236,6 +237,9 @@ pub struct Incident {
     pub passed_over: Vec<(String, String)>,
     /// The open page.
     pub page: Option<Page>,
+    /// What no channel is known to have, and somebody must hear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<Untold>,
     /// Who has it.
     pub acknowledged: Option<(Time, String)>,
     /// Who vetoed.
@@ -323,6 +327,7 @@ impl Incident {
             attempts: Vec::new(),
             passed_over: Vec::new(),
             page: None,
+            untold: None,
             acknowledged: None,
             vetoed: None,
             quiet_since: None,
@@ -346,10 +351,12 @@ impl Incident {
         self.attempts.last()
     }
 
-    /// Whether a channel has a message of that moment.
-    pub fn was_told(&self, moment: Moment) -> bool {
-        let start = format!("message {}-{}-", self.id, moment.as_str());
-        self.notes.iter().any(|note| note.text.starts_with(&start) && note.text.contains(": delivered by "))
+    /// The brake that holds its rollback, or held it to the end: the one that its page names, which may have come after the decision,
+    /// else the decision's.
+    pub fn held_by(&self) -> Option<Brake> {
+        let held = matches!(self.phase, Phase::Paged | Phase::Closed { reason: Reason::BrakeHeld, .. });
+        let paged = self.page.as_ref().and_then(|page| page.brake).filter(|_| held);
+        paged.or_else(|| self.decision.as_ref()?.brake)
     }
 
     /// Whether its last attempt is over and is not known to have written anything.

@@ -14,7 +14,7 @@ pub(super) struct Index {
     holders: BTreeSet<(Occurrence, IncidentId)>,
     /// All incidents by where they belong, see [`place`].
     places: BTreeSet<(String, IncidentId)>,
-    /// Open incidents by each of their times.
+    /// Incidents by each of their times.
     due: [BTreeSet<(Time, IncidentId)>; Times::KINDS],
     /// Incidents, open or not, by the time since when a rule of theirs says rollback.
     wants: BTreeSet<(Time, IncidentId)>,
@@ -80,9 +80,12 @@ impl Index {
         self.holders.remove(&(occurrence, id.clone()));
     }
 
-    /// Takes a forgotten incident out. Only what is over is forgotten: nothing else of it is filed.
+    /// Takes a forgotten incident out. Only what is over is forgotten: it holds no alert.
     pub(super) fn forget(&mut self, id: &IncidentId) {
         if let Some(filed) = self.filed.remove(id) {
+            for (set, at) in self.due.iter_mut().zip(filed.times.0) {
+                at.map(|at| set.remove(&(at, id.clone())));
+            }
             self.places.remove(&(filed.place, id.clone()));
             filed.wanted_at.map(|at| self.wants.remove(&(at, id.clone())));
         }

@@ -12,6 +12,7 @@ use super::effect::{Context, Input, Step};
 use super::events::countdown_again;
 use super::fold::STOOD_STILL;
 use super::incident::{Attempt, Incident, Member, Phase};
+use super::untold::Untold;
 use crate::journal::record::{Record, Stamped};
 use crate::model::{IncidentId, Time};
 use crate::planted::{self, Bug};
@@ -36,6 +37,7 @@ pub(super) fn clock_set(ctx: &Context<'_>, book: &Book, now: Time, (by, away): (
     for id in ids {
         let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
         draft.incident.shift(by);
+        draft.incident.untold.iter_mut().for_each(|untold| untold.shift(by));
         draft.note(what.as_str());
         // What is under way may carry times of the old clock: another answer than the one that is awaited is not taken.
         let asked = draft.incident.asked;
@@ -70,7 +72,15 @@ impl Book {
     }
 
     fn shift(&mut self, by: i64) {
-        self.incidents.values_mut().filter(|incident| incident.is_open()).for_each(|incident| incident.shift(by));
+        for incident in self.incidents.values_mut() {
+            if incident.is_open() {
+                incident.shift(by);
+            }
+            // That goes on when the incident is over.
+            if let Some(untold) = &mut incident.untold {
+                untold.shift(by);
+            }
+        }
         self.pending.values_mut().for_each(|pending| pending.shift(by));
         for seen in self.seen.values_mut() {
             move_by(by, [&mut seen.at]);
@@ -141,6 +151,13 @@ impl Incident {
         self.members.change_all(|member| member.shift(by));
         self.attempts.iter_mut().for_each(|attempt| attempt.shift(by));
         self.phase.shift(by);
+    }
+}
+
+impl Untold {
+    fn shift(&mut self, by: i64) {
+        move_by(by, [&mut self.again_at]);
+        move_by(by, self.news.iter_mut().map(|news| &mut news.at));
     }
 }
 
@@ -267,6 +284,10 @@ mod tests {
         all.push(Incident { acknowledged: Some((at(12), "ann".to_owned())), ..incident(Phase::Countdown { until: None }) });
         all.push(Incident { asked: Some(asked), ..incident(Phase::Deciding { since }) });
         all.push(Incident { retry: Some(retry), ..incident(Phase::Verifying { since }) });
+        let untold = Untold { news: Vec::new(), again_at: at(12), rounds: 1 };
+        for phase in [Phase::Verified, Phase::Closed { reason: Reason::Verified, at: at(11) }] {
+            all.push(Incident { untold: Some(untold.clone()), ..incident(phase) });
+        }
         all
     }
 

@@ -28,6 +28,10 @@ const BLIND_LOOKS: u32 = 10;
 /// Time went by for an incident that is due.
 pub(super) fn tick(draft: &mut Draft<'_>) {
     let now = draft.now;
+    if draft.incident.untold.as_ref().is_some_and(|untold| now >= untold.again_at) {
+        draft.tell_again();
+        return;
+    }
     if let Some(asked) = draft.incident.asked
         && now >= asked.at + LOST
     {
@@ -62,7 +66,14 @@ pub(super) fn tick(draft: &mut Draft<'_>) {
             draft.page(Reason::NotApproved, Moment::Paged, "nobody approved the plan in time; nothing was done", false);
         }
         Phase::Preparing { .. } => {
-            draft.page(Reason::Preflight, Moment::Paged, "preflight did not come back; nothing was done", true);
+            let text = match &draft.incident.approval {
+                Some(approval) if is_approved(&draft.incident) => format!(
+                    "{} approved it, and preflight did not come back, or the journal took too long; nothing was done: approve again",
+                    approval.by
+                ),
+                _ => "preflight did not come back; nothing was done".to_owned(),
+            };
+            draft.page(Reason::Preflight, Moment::Paged, &text, true);
         }
         Phase::Redeciding { .. } => draft.ask(Purpose::Redecide, 0),
         Phase::Executing { step, since, .. } => {
@@ -226,13 +237,13 @@ fn fix_forward(draft: &mut Draft<'_>) {
 }
 
 /// Tells those who fix forward.
-pub(super) fn open_ticket(draft: &mut Draft<'_>) {
+fn open_ticket(draft: &mut Draft<'_>) {
     let summary = draft.incident.decision.as_ref().map(|decision| decision.summary.clone()).unwrap_or_default();
     let to = draft.incident.decision.as_ref().map(|decision| decision.to.clone()).unwrap_or_default();
     let urgency = if draft.incident.lane.is_shadow() { Urgency::Announce } else { Urgency::Ticket };
     let title = format!("fix forward: {}", super::tell::subject(&draft.incident));
     let message = super::tell::message(draft, Moment::Decided, urgency, &title, &summary, to);
-    draft.effect(Effect::Tell(Box::new(message)));
+    draft.tell(message, &summary);
     draft.announce_as_written(Moment::Decided, &title, &summary);
 }
 
@@ -299,7 +310,13 @@ pub(super) fn prepare(draft: &mut Draft<'_>) {
         _ => draft.now,
     };
     draft.enter(Phase::Preparing { since });
-    draft.effect(Effect::Prepare { number: draft.incident.begun, plan, guard });
+    let approved = is_approved(&draft.incident);
+    draft.effect(Effect::Prepare { number: draft.incident.begun, plan, guard, approved });
+}
+
+/// Whether a person said yes to the plan.
+fn is_approved(incident: &Incident) -> bool {
+    incident.approval.as_ref().zip(incident.plan.as_ref()).is_some_and(|(approval, plan)| approval.plan == plan.hash())
 }
 
 /// The generation that the last decision saw.

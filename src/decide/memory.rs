@@ -104,7 +104,15 @@ fn outline(history: &History) -> History {
 
 /// Of an incident on another target: that it is there, and its alerts.
 fn bare(incident: &Incident) -> Incident {
-    Incident { evidence: None, decision: None, plan: None, preflight: None, notes: VectorSync::default(), ..incident.clone() }
+    Incident {
+        evidence: None,
+        decision: None,
+        plan: None,
+        preflight: None,
+        untold: None,
+        notes: VectorSync::default(),
+        ..incident.clone()
+    }
 }
 
 /// A release that was rolled back from.

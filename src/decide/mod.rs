@@ -38,6 +38,7 @@ mod scope;
 mod step;
 mod tell;
 pub mod transition;
+pub mod untold;
 mod unwatched;
 pub mod verdict;
 mod wait;

@@ -15,6 +15,9 @@ use crate::planted::{self, Bug};
 /// A poster's clock may be ahead of ours by this much.
 const CLOCKS_DIFFER: std::time::Duration = std::time::Duration::from_secs(5 * 60);
 
+/// Whoever gives an operation is answered within this, or told that nobody answers.
+pub const ANSWER: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Why an operation is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {

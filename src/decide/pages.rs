@@ -97,7 +97,7 @@ impl<'a> Draft<'a> {
         let title = format!("{what}: {}", tell::subject(&self.incident));
         let to = page_channels(self.ctx, &self.incident);
         let message = tell::message(self, moment, self.page_urgency(true), &title, text, to);
-        self.effect(Effect::Tell(Box::new(message)));
+        self.tell(message, text);
     }
 
     /// Sends the open page again, with all that folded into it: for who has not heard, or not answered, or has not heard of all.

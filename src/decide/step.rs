@@ -43,9 +43,11 @@ pub fn step(ctx: &Context<'_>, book: &Book, input: Input, now: Time) -> Step {
                 with(ctx, book, now, other, &mut step, |draft| draft.record(event));
             }
             with(ctx, book, now, &incident, &mut step, |draft| {
-                let lost = page && delivery.delivered.is_empty();
-                draft.record(Event::Told { message, delivery, page });
-                if lost {
+                let lost = delivery.delivered.is_empty();
+                draft.record(Event::Told { message: message.clone(), delivery, page });
+                if lost && draft.incident.is_untold(&message) {
+                    draft.note_once("NO channel took what must be told; it is sent again until one does");
+                } else if lost && page {
                     draft.note("NO channel took the page; it is sent again in a minute");
                 }
             });

@@ -9,6 +9,7 @@ use super::decision::Decision;
 use super::incident::{Approval, Asked, Attempt, Incident, Marked, Member, Note, Page, Phase, Retry};
 use super::observation::Purpose;
 use super::pages::Cause;
+use super::untold::News;
 use crate::model::{
     Applied, Brake, Delivery, Evidence, IncidentId, Mark, Occurrence, Paging, Plan, PreflightReport, Reason, Time,
 };
@@ -182,6 +183,18 @@ pub enum Event {
         #[serde(default)]
         page: bool,
     },
+    /// Something that somebody must hear is sent with this, and again until a channel has it.
+    MustTell {
+        /// What.
+        news: Box<News>,
+    },
+    /// What no channel is known to have is sent again.
+    TellingAgain,
+    /// It is not sent any more: for too long nobody took it.
+    NotTold {
+        /// The ids of their messages.
+        messages: Vec<String>,
+    },
     /// A line for the report.
     Noted {
         /// The line.
@@ -243,6 +256,7 @@ impl Incident {
             Event::Planned { plan } => {
                 self.plan = Some(Arc::clone(plan));
                 self.approval = None;
+                self.no_ticket();
             }
             Event::Approved { approval } => self.approval = Some(approval.clone()),
             Event::Prepared { report, evidence } => {
@@ -270,6 +284,9 @@ impl Incident {
                 self.heard_at = at;
             }
             Event::Told { message, delivery, page } => self.told(message, delivery, *page, at),
+            Event::MustTell { news } => self.must_tell(news, at),
+            Event::TellingAgain => self.telling_again(at),
+            Event::NotTold { messages } => self.let_go(messages),
             Event::Noted { text } => self.note(at, text.clone()),
         }
         Ok(())
@@ -408,6 +425,7 @@ impl Incident {
             count: self.page.as_ref().map_or(0, |page| page.count) + 1,
         });
         self.next += 1;
+        self.page_tells();
     }
 
     fn told(&mut self, message: &str, delivery: &Delivery, page: bool, at: Time) {
@@ -422,8 +440,13 @@ impl Incident {
             self.note(at, format!("message {message}: delivered by {channel}"));
         }
         for (channel, why) in &delivery.failed {
-            self.note(at, format!("message {message}: not delivered by {channel}: {why}"));
+            let text = format!("message {message}: not delivered by {channel}: {why}");
+            // One that is sent again and again fails again and again.
+            if self.untold.is_none() || !self.notes.iter().any(|note| note.text == text) {
+                self.note(at, text);
+            }
         }
+        self.news_answered(message, delivery, at);
     }
 
     fn note(&mut self, at: Time, text: String) {

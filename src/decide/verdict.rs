@@ -41,7 +41,16 @@ pub fn decide(ctx: &Context<'_>, book: &Book, incident: &Incident, observation: 
     let others = judge.latches_of_others();
     judge.unsure_latch = others.as_ref().err().cloned();
     let mut read = Vec::new();
-    let deciding = judge.walk(&mut decision, &mut read);
+    let without_stale;
+    let mut deciding = judge.walk(&mut decision, &mut read);
+    // A rollback has a brake for it.
+    if matches!(&deciding, Some((rule, Tri::True)) if matches!(rule.verdict, VerdictRule::FixForward { .. }))
+        && let Some(fresh) = unseen::without_stale(policy, observation, &read, now)
+    {
+        without_stale = fresh;
+        judge.observation = &without_stale;
+        deciding = judge.walk_again(&mut decision, &mut read);
+    }
     if !decision.wanted.is_empty() {
         decision.reason = Reason::RuleUnknown;
         decision.summary = format!("facts that a rule reads were not observed: {}", decision.wanted.join(", "));
@@ -146,6 +155,17 @@ impl<'a> Judge<'a> {
             }
         }
         None
+    }
+
+    /// The same, anew, because something that was read is not known any more.
+    fn walk_again(&self, decision: &mut Decision, read: &mut Vec<String>) -> Option<(&'a Rule, Tri)> {
+        decision.rules.clear();
+        read.clear();
+        let deciding = self.walk(decision, read);
+        if matches!(deciding, Some((_, Tri::Unknown(_)))) {
+            decision.unknown = unseen::transient(self.observation, &decision.presence);
+        }
+        deciding
     }
 
     /// Decides a condition over what this decision sees.

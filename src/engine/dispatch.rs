@@ -106,7 +106,7 @@ impl Hands {
                 let observation = Box::new(self.observe(*request).await);
                 Some(Input::Observed { incident, id, observation })
             }
-            Effect::Prepare { number, plan, guard } => {
+            Effect::Prepare { number, plan, guard, .. } => {
                 let incident = plan.incident.clone();
                 let (report, evidence) = self.prepare(Arc::unwrap_or_clone(plan), guard).await;
                 Some(Input::Prepared { incident, number, report, evidence: Box::new(evidence) })

@@ -12,7 +12,7 @@ use crate::decide::transition::Event;
 use crate::journal::census::Tally;
 use crate::journal::record::{Record, Stamped};
 use crate::metrics::{ActionResult, AlertResult, Asked, ChangeBy, Figure, Metrics};
-use crate::model::{AlertStatus, Brake, LatchCause, Reason, Resolution, Source, Time, Unknown, UnknownKind};
+use crate::model::{AlertStatus, Brake, LatchCause, Reason, Resolution, Source, Time, Unknown, UnknownKind, WatchEvent};
 use crate::policy::types::Policies;
 
 /// Counts what became of a receipt's alerts; what was accepted was counted when it was acknowledged. So many firing ones concerned
@@ -33,10 +33,28 @@ pub(super) fn heard(metrics: &Metrics, source: Source, heard: &[(AlertStatus, He
     }
 }
 
-/// Counts a new release of a target. To be called before the record is folded: afterwards it is new no more. What a first list
-/// tells (a start, a watch that broke off) is no change that anybody saw.
+/// Counts what is new by what was before. To be called before the record is folded: afterwards it is new no more.
 pub(super) fn changed(metrics: &Metrics, book: &Book, record: &Record) {
-    let Record::Watched { event } = record else { return };
+    match record {
+        Record::Watched { event } => watched(metrics, book, event),
+        Record::Incident { id, event: Event::Paged { brake: Some(brake), .. } } => held(metrics, book.incidents.get(id), *brake),
+        _ => {}
+    }
+}
+
+/// A brake that no decision judged holds: the cluster refused, somebody paused us. One that was judged was counted with the decision,
+/// and a page that is sent again with its first.
+fn held(metrics: &Metrics, incident: Option<&Incident>, brake: Brake) {
+    let judged = incident.and_then(|incident| incident.decision.as_ref());
+    let counted = judged.is_some_and(|decision| decision.brakes.iter().any(|other| other.brake == brake && other.holds()));
+    let again = incident.and_then(|incident| incident.page.as_ref()).is_some_and(|page| page.brake == Some(brake));
+    if !counted && !again {
+        metrics.brake_held(brake);
+    }
+}
+
+/// What a first list tells (a start, a watch that broke off) is no change that anybody saw.
+fn watched(metrics: &Metrics, book: &Book, event: &WatchEvent) {
     let Some(history) = book.targets.get(&event.target.at.to_string()) else { return };
     let current = history.releases.last();
     let another = history.uid == event.target.uid && current.is_some_and(|current| current.digest != event.release);
@@ -150,12 +168,14 @@ pub(super) fn set(metrics: &Metrics, book: &Book, policies: &Policies, now: Time
     for incident in book.open() {
         untaken += i64::from(incident.page.as_ref().is_some_and(|page| page.unheard.is_some()));
         *open.entry(incident.phase.as_str()).or_default() += 1;
-        let brake = incident.decision.as_ref().and_then(|decision| decision.brake);
-        if let (Phase::Paged, Some(brake)) = (&incident.phase, brake) {
+        if let (Phase::Paged, Some(brake)) = (&incident.phase, incident.held_by()) {
             *holding.entry(brake).or_default() += 1;
         }
     }
     metrics.pages_untaken.set(untaken);
+    // Also of what is over; what is on its way for the first time is not waiting.
+    let waits = |incident: &&Incident| incident.untold.as_ref().is_some_and(|untold| untold.rounds > 0);
+    metrics.news_untold.set(i64::try_from(book.incidents.values().filter(waits).count()).unwrap_or(i64::MAX));
     for (state, count) in open {
         metrics.incidents_open(state, count);
     }
@@ -172,10 +192,13 @@ pub(super) fn set(metrics: &Metrics, book: &Book, policies: &Policies, now: Time
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::Path;
 
+    use super::super::view::row;
     use super::*;
     use crate::decide::observation::Answer;
-    use crate::model::{AlertmanagerView, Digest, Fact, Number, TargetId, TargetRef, Time, WatchEvent};
+    use crate::model::{AlertmanagerView, Digest, Fact, Number, TargetId, TargetRef, Time};
+    use crate::simulate::{Driver, Script};
 
     fn count(metrics: &Metrics, series: &str) -> u64 {
         let text = metrics.render();
@@ -212,6 +235,46 @@ mod tests {
         assert_eq!(seen(WatchEvent { by_us: true, ..event("a") }), [1, 1]);
         assert_eq!(seen(WatchEvent { relearned: true, ..event("c") }), [1, 1], "nobody saw when");
         assert_eq!(seen(WatchEvent { gone: true, ..event("d") }), [1, 1]);
+    }
+
+    /// A story of `tests/scenarios`, told.
+    fn told(story: &str) -> Driver {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+        let text = std::fs::read_to_string(folder.join(story)).expect("a story");
+        let (script, _) = text.split_once("\n==== transcript\n").expect("a transcript");
+        let include = |file: &str| std::fs::read_to_string(folder.join("common").join(file)).map_err(|error| error.to_string());
+        Script::parse(script, &include).and_then(|script| script.tell()).expect("a story")
+    }
+
+    #[test]
+    fn a_brake_that_only_the_cluster_pulled_is_shown_like_the_others() {
+        let driver = told("forbidden-preflight.txt");
+        let (id, incident) = driver.book().incidents.first_key_value().expect("one");
+        let decided = incident.decision.as_ref().and_then(|decision| decision.brake);
+        assert_eq!((decided, incident.page.as_ref().and_then(|page| page.brake)), (None, Some(Brake::Permission)));
+        assert_eq!(row(incident).brake.as_deref(), Some("permission"), "in the list");
+        let metrics = Metrics::new().expect("metrics");
+        let mut book = driver.book().clone();
+        let mut page = |brake: Brake| {
+            let event = Event::Paged {
+                reason: Reason::BrakeHeld,
+                brake: Some(brake),
+                cause: None,
+                folded_into: None,
+                announced: false,
+                text: String::new(),
+            };
+            let record = Record::Incident { id: id.clone(), event };
+            changed(&metrics, &book, &record);
+            book.fold(&Stamped { at: driver.now(), record }).expect("it fits");
+            set(&metrics, &book, &Policies::default(), driver.now());
+            let of = |metric: &str| count(&metrics, &format!("backout_{metric}{{brake=\"{brake}\"}}"));
+            (of("brake_holds_total"), of("brake_holding"))
+        };
+        let open = u64::from(incident.is_open());
+        assert_eq!(page(Brake::Permission), (0, open), "sent again, it holds no other time");
+        assert_eq!(page(Brake::Paused), (1, open));
+        assert_eq!(page(Brake::Permission), (1, open), "and now it does");
     }
 
     #[test]

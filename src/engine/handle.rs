@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::feed::Feed;
+use crate::decide::operate;
 use crate::model::Order;
 use crate::policy::types::Policies;
 use crate::ports::{Control, ControlError, NoticeId, Question, Subscription};
 
 /// Reads the policy folder: all of it, or what is wrong with it.
 pub type PolicySource = Arc<dyn Fn() -> Result<Policies, String> + Send + Sync>;
-
-/// An answer is waited for this long: the engine does not answer while the journal does not commit.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// What is asked of the loop.
 pub(super) enum Command {
@@ -40,11 +37,12 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
+    /// Waits for an answer; the engine gives none while the journal does not commit.
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, ControlError>>) -> Command) -> Result<T, ControlError> {
         let unavailable = |why: &str| ControlError::Unavailable(why.to_owned());
         let (answer, answered) = oneshot::channel();
         self.commands.try_send(command(answer)).map_err(|_| unavailable("the engine is behind, or has ended"))?;
-        match tokio::time::timeout(ANSWER, answered).await {
+        match tokio::time::timeout(operate::ANSWER, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(unavailable("the engine has ended")),
             Err(_) => Err(unavailable("the engine does not answer; the journal may not commit")),

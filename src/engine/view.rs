@@ -178,7 +178,7 @@ pub(super) fn row(incident: &Incident) -> IncidentRow {
         opened_at: incident.opened_at.to_string(),
         outcome: decision.map(|decision| decision.outcome.as_str().to_owned()),
         reason: reason(incident).map(|reason| reason.as_str().to_owned()),
-        brake: decision.and_then(|decision| decision.brake).map(|brake| brake.as_str().to_owned()),
+        brake: incident.held_by().map(|brake| brake.as_str().to_owned()),
         summary: decision.map(|decision| decision.summary.clone()),
         plan: incident.plan.as_deref().map(Plan::hash).map(|hash| hash.0),
         until: until.map(|at| at.to_string()),

@@ -183,3 +183,13 @@ pub struct Delivery {
     /// The channels that do not, and why (no secrets).
     pub failed: Vec<(String, String)>,
 }
+
+impl Delivery {
+    /// What stands among those that failed where there is no channel for such a message.
+    pub const NOBODY: &str = "none";
+
+    /// Whether no channel takes such a message at all: sending it again would change nothing.
+    pub fn has_no_reader(&self) -> bool {
+        self.delivered.is_empty() && self.failed.iter().all(|(channel, _)| channel == Self::NOBODY)
+    }
+}

@@ -206,6 +206,15 @@ impl Operation {
         }
     }
 
+    /// Whether all that it can do is to hold us back: doing it late harms nobody.
+    pub fn only_holds_back(&self) -> bool {
+        match self {
+            Self::Veto { .. } | Self::Acknowledge { .. } | Self::Pause { .. } => true,
+            Self::Approve { .. } | Self::Resume { .. } | Self::Rearm { .. } | Self::Clear { .. } => false,
+            Self::Mark { .. } | Self::LogLevel { .. } | Self::Change { .. } => false,
+        }
+    }
+
     /// The incident that it is about, if it is about one.
     pub fn incident(&self) -> Option<&IncidentId> {
         match self {

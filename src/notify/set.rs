@@ -122,7 +122,7 @@ impl NotifierSet {
         }
         if told.delivery.delivered.is_empty() && told.delivery.failed.is_empty() {
             let why = format!("no channel takes messages of the kind `{}`", kind(message.urgency));
-            told.delivery.failed.push(("none".to_owned(), why));
+            told.delivery.failed.push((Delivery::NOBODY.to_owned(), why));
         }
         told.delivery
     }

@@ -434,7 +434,7 @@ impl Driver {
                 let observation = Box::new(self.observe(&request));
                 self.come_back(Duration::ZERO, Input::Observed { incident, id, observation });
             }
-            Effect::Prepare { number, plan, guard } => {
+            Effect::Prepare { number, plan, guard, .. } => {
                 let report = self.world.preflight(&plan, &guard, now);
                 let evidence = Box::new(self.world.evidence(&plan, now));
                 self.come_back(Duration::ZERO, Input::Prepared { incident: plan.incident.clone(), number, report, evidence });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::rules::AlertRules;
 use crate::model::{TargetRef, Time};
 use crate::policy::test_file::series::Value;
-use crate::policy::test_file::types::{Alert, Answers, Deed, Deployment, Instant, Part, Series, Test};
+use crate::policy::test_file::types::{Alert, Answers, Deed, Deployment, Instant, Job, Part, Series, Test};
 use crate::policy::types::Policies;
 use crate::simulate::{
     Command, Driver, Event, FactSeries, Firing, Keep, NewDeployment, Part as Dependency, Person, Sample, Samples, Window, World,
@@ -54,6 +54,9 @@ pub fn driver(test: &Test, policies: &Arc<Policies>, around: &Surroundings) -> D
     for deployment in &test.deployments {
         releases(deployment, zero, &mut driver);
     }
+    for job in &test.jobs {
+        migration(job, zero, &mut driver);
+    }
     for alert in &test.alerts {
         let firing = Box::new(firing(alert, zero, around));
         driver.schedule(first.from(zero), Command::World(Event::Firing(firing)));
@@ -78,7 +81,8 @@ pub(super) fn beginning(test: &Test) -> Instant {
     let fired = test.alerts.iter().flat_map(|alert| &alert.windows).map(|window| window.from);
     let done = test.deeds.iter().map(|(at, _)| *at);
     let down = test.down.iter().map(|down| down.from);
-    revisions.chain(fired).chain(done).chain(down).chain([test.watching_since, Instant(0)]).min().unwrap_or_default()
+    let ran = test.jobs.iter().flat_map(|job| &job.moments).map(|(at, _)| *at);
+    revisions.chain(ran).chain(fired).chain(done).chain(down).chain([test.watching_since, Instant(0)]).min().unwrap_or_default()
 }
 
 fn series(facts: &BTreeMap<String, Series>, zero: Time) -> BTreeMap<String, FactSeries> {
@@ -146,6 +150,18 @@ fn releases(deployment: &Deployment, zero: Time, driver: &mut Driver) {
             Event::Deploy { at, image: revision.image.clone(), by, annotations, config_map: None }
         };
         driver.schedule(revision.at.from(zero), Command::World(event));
+    }
+}
+
+/// What becomes of a Job that changes data.
+fn migration(job: &Job, zero: Time, driver: &mut Driver) {
+    for (at, state) in &job.moments {
+        let (namespace, name, image) = (job.namespace.clone(), job.name.clone(), job.image.clone());
+        let event = match state {
+            Some(state) => Event::Migrate { namespace, name, image, state: *state },
+            None => Event::DeleteMigration { namespace, name },
+        };
+        driver.schedule(at.from(zero), Command::World(event));
     }
 }
 

@@ -1,8 +1,10 @@
 //! What has come of a world by now, in the words that expectations use.
 
+use std::collections::BTreeSet;
+
 use crate::decide::decision::{Decision, Truth};
 use crate::decide::incident::{Incident, Phase};
-use crate::model::{Brake, Outcome, Plan, Reason, TargetRef};
+use crate::model::{Brake, LatchCause, Outcome, Plan, Reason, TargetRef};
 use crate::policy::test_file::types::Subject;
 use crate::policy::types::{Policies, VerdictRule};
 use crate::simulate::{Driver, Told, Written};
@@ -82,6 +84,16 @@ impl<'d> Got<'d> {
         held.sort_unstable();
         held.dedup();
         held
+    }
+
+    /// Why its target is latched: the target that is named, else the incident's; of any target where there is neither.
+    pub fn latches(&self) -> Vec<LatchCause> {
+        let target = self.subject.of.as_ref().or_else(|| Some(&self.incident?.target.as_ref()?.at));
+        let policy = self.incident.and_then(|incident| self.policies.get(&incident.policy));
+        let group = policy.and_then(|policy| policy.brakes.data_latch.on()).map_or(&[][..], |numbers| &numbers.data_group);
+        let holding = self.driver.book().latches.values().filter(|latch| latch.holds());
+        let about_it = holding.filter(|latch| target.is_none_or(|target| latch.covers(target, group)));
+        about_it.map(|latch| latch.wanted.cause).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// What could not be told when the last decision was made.

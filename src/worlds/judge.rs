@@ -31,6 +31,11 @@ pub(super) fn judge(wanted: &Wanted, got: &Got<'_>) -> Option<Miss> {
             let is_so = brakes.iter().all(|brake| held.contains(brake)) && brakes.is_empty() == held.is_empty();
             (is_so, names(brakes), or_none(got, &held))
         }
+        Wanted::Latches(causes) => {
+            let held = got.latches();
+            let is_so = causes.iter().all(|cause| held.contains(cause)) && causes.is_empty() == held.is_empty();
+            (is_so, names(causes), names(&held))
+        }
         Wanted::Unknown(paths) => {
             let unknown = got.unknown();
             let is_so = paths.iter().all(|path| unknown.contains(path)) && paths.is_empty() == unknown.is_empty();
@@ -70,6 +75,7 @@ pub(super) fn words(wanted: &Wanted) -> String {
         Wanted::Nothing(nothing) => nothing.to_string(),
         Wanted::Outcome(text) | Wanted::State(text) | Wanted::Rule(text) | Wanted::To(text) | Wanted::From(text) => text.clone(),
         Wanted::Brakes(brakes) => names(brakes),
+        Wanted::Latches(causes) => names(causes),
         Wanted::Unknown(texts) | Wanted::Unfit(texts) | Wanted::Steps(texts) | Wanted::Levels(texts) => names(texts),
         Wanted::Messages(messages) => names(&messages.iter().map(wanted_message).collect::<Vec<_>>()),
         Wanted::Pages(number) | Wanted::Actions(number) | Wanted::ActionsAtMost(number) => number.to_string(),

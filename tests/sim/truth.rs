@@ -255,7 +255,11 @@ impl Truth {
 
     fn answer(&mut self, at: Time, operation: &Operation, refused: Option<&str>) {
         if refused == Some("nobody answers") {
-            // It waits, and may be taken in later.
+            // What only holds us back waits, and may be taken in later.
+            if !operation.only_holds_back() {
+                self.refused.push((at, operation.clone(), "nobody answers".to_owned()));
+                return;
+            }
             self.asked.push(Done { at, operation: operation.clone() });
         }
         if let Some(why) = refused {

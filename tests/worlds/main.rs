@@ -83,6 +83,7 @@ fn test_files_go_as_it_was_read() {
         ("failing-diff.txt", &["test", "failing_test.yaml", "--run", "another", "--diff"]),
         ("rules.txt", &["test", "rules_test.yaml"]),
         ("documents.txt", &["test", "documents_test.yaml"]),
+        ("latches.txt", &["test", "latches_test.yaml", "--coverage"]),
         ("defaults.txt", &["test", "team"]),
     ] {
         golden(&folder.join(golden_file), &shown(&backout(&folder, args)), &mut wrong);

@@ -25,6 +25,7 @@ mod words;
 pub use data_latch::migrated;
 pub use fit_target::choose as choose_release;
 pub use recent_change::{Change, change};
+pub use stale_facts::stale;
 pub use trust::distrust;
 
 use std::collections::BTreeMap;

@@ -1,13 +1,11 @@
 //! `stale_facts`: what the decision rests on must be known, fresh, and from enough traffic.
 
-use std::time::Duration;
-
 use super::Scene;
 use super::words::span;
 use crate::decide::decision::Judgement;
 use crate::decide::presence::Presence;
-use crate::model::{Brake, Fact, Resolution};
-use crate::policy::types::FactSource;
+use crate::model::{Brake, Fact, Resolution, Time};
+use crate::policy::types::{FactSource, Policy};
 
 pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     let seen = target(scene).and_then(|()| watch(scene)).and_then(|()| presence(scene));
@@ -111,21 +109,28 @@ fn fresh<'f, T>(scene: &Scene<'_>, what: &str, fact: &'f Fact<T>) -> Result<&'f 
         Ok(value) => value,
         Err(why) => return Err(blind(format!("{what} is unknown: {why}"))),
     };
-    let most = scene.policy.brakes.stale_facts.on().map_or(Duration::MAX, |numbers| numbers.query);
-    let (age, ahead) = (scene.now.since(fact.at), fact.at.since(scene.now));
+    match stale(scene.policy, fact.at, scene.now) {
+        Some(why) => Err(held(format!("{what} {why}"))),
+        None => Ok(value),
+    }
+}
+
+/// Why a fact of that time is too old to decide by, if it is.
+pub fn stale(policy: &Policy, at: Time, now: Time) -> Option<String> {
+    let most = policy.brakes.stale_facts.on()?.query;
+    let (age, ahead) = (now.since(at), at.since(now));
     // How old it is cannot be told then; nor how anything that others stamped lies to what we saw.
     if ahead > most {
         let ahead = span(ahead);
-        return Err(held(format!("{what} is of a time that lies {ahead} ahead: our clock or the one that it has is wrong")));
+        return Some(format!("is of a time that lies {ahead} ahead: our clock or the one that it has is wrong"));
     }
-    if age > most {
-        return Err(held(format!("{what} is {} old; at most {} are allowed", span(age), span(most))));
-    }
-    Ok(value)
+    (age > most).then(|| format!("is {} old; at most {} are allowed", span(age), span(most)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::super::fixture::{World, unreachable};

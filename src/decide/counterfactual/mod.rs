@@ -1,6 +1,7 @@
 //! What would have had to be different for another verdict: the nearest value of one input with which the decision flips. Found by
 //! changing that input and asking `decide` again, and claimed only where that was tried; there is no second evaluator here.
 
+mod moved;
 mod probes;
 mod values;
 mod variable;

@@ -1,12 +1,15 @@
 //! Every claim is carried out: with the change the verdict is another, and one unit short of it, it is not.
 
 use super::*;
-use crate::decide::book::{Damping, Pause};
+use crate::decide::book::{Damping, History, Pause, Release};
 use crate::decide::brakes::fixture::{World, hours, minutes, rollback};
+use crate::decide::latch::{Latch, Latching};
 use crate::decide::observation::Answer;
 use crate::model::{
-    AlertOnPeer, Fact, IncidentId, Number, PauseScope, PeerAlertState, PeerView, TargetId, TargetRef, Texts, Unknown, UnknownKind,
+    AlertAlike, AlertOnPeer, Fact, Fingerprint, IncidentId, LatchCause, Migration, MigrationState, Number, Occurrence,
+    PauseScope, PeerAlertState, PeerView, Resolution, TargetId, TargetRef, Texts, Unknown, UnknownKind,
 };
+use crate::policy::duration;
 use crate::policy::types::Policies;
 use crate::policy::{SourceFile, load};
 
@@ -153,7 +156,10 @@ fn a_storm_and_a_freeze_say_what_would_have_ended_them() {
     }
     stormy.book.reindex();
     let found = claims(&policies("{rollback: undo}", ""), &stormy);
-    assert_eq!(found, ["the other targets had wanted a rollback 5m earlier"], "the older one is out of the window then");
+    // The older one is out of the window then. They show the same, too, and what ran there is not known.
+    let (wanted, alike) =
+        ("the other targets had wanted a rollback 5m earlier", "the same had begun 10m1ms earlier on the other targets");
+    assert_eq!(found, [wanted.to_owned(), alike.to_owned(), format!("{wanted}, and {alike}")]);
     // The fixture's now is 09:24 UTC.
     let text = "time_intervals: [{name: sale, time_intervals: [{times: [{start_time: '09:00', end_time: '09:30'}]}]}]\npolicies: [{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], brakes: {freeze: [sale]}, decide: [{rollback: undo}]}]\n";
     let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
@@ -334,4 +340,65 @@ fn too_little_traffic_says_how_much_is_missing() {
     let answer = Answer::of(number(0.5), Some((number(2.0), "5")));
     world.observation.values.insert("errors".to_owned(), answer);
     assert_eq!(claims(&all, &world), ["the traffic behind facts.errors had been 5 or more (2 is below the floor of 5)"]);
+}
+
+#[test]
+fn latches_and_migrations_are_told_of() {
+    let all = policies("{rollback: undo}", "");
+    let mut latched = world();
+    let target = latched.incident.target.as_ref().expect("it has one").at.clone();
+    for id in [3, 5] {
+        let wanted = Latching {
+            cause: LatchCause::Corruption,
+            because: "rule `data` says that data may be corrupt".to_owned(),
+            policy: "web".to_owned(),
+            covers: Vec::new(),
+            through: None,
+        };
+        let incident = IncidentId("i0".to_owned());
+        let latch = Latch { id, wanted, target: Some(target.clone()), incident, from: latched.now - minutes(9), cleared: None };
+        latched.book.latches.insert(id, latch);
+    }
+    let found = claims(&all, &latched);
+    assert!(found.iter().any(|found| found == "latches 3 and 5 had been cleared"), "{found:#?}");
+
+    let mut migrated = world();
+    let (now, written) = (migrated.now, migrated.release("a").live_since);
+    let job = Migration {
+        name: "migrate-2".to_owned(),
+        images: vec!["migrate:1".to_owned()],
+        state: MigrationState::Completed,
+        at: now - minutes(30),
+    };
+    let Some(Resolution::Found { workload }) = &mut migrated.observation.workload else { panic!("it was read") };
+    workload.migrations = Ok(vec![job]);
+    let found = claims(&all, &migrated);
+    let earlier = duration::format(std::time::Duration::from_millis((now - minutes(30)).since(written).as_millis() as u64));
+    let wanted = format!("the migration Job \"migrate-2\" had ended {earlier} earlier");
+    assert!(found.contains(&wanted), "no {wanted:?} in {found:#?}");
+}
+
+#[test]
+fn who_shows_the_same_is_told_of() {
+    let all = policies("{rollback: undo}", "");
+    let mut world = world();
+    for name in ["cart", "search"] {
+        let mut history = History { uid: format!("u-{name}"), ..History::default() };
+        history.releases.push(Release { live_since: world.now - hours(30), landed_at: None, ..world.release("a").clone() });
+        world.book.targets.insert(format!("deployment/shop/{name}"), history);
+        let member = world.incident.members.values().next().expect("it has one").clone();
+        let alertname = member.alert.label("alertname").to_owned();
+        let labels = crate::model::Labels::from([
+            ("alertname".to_owned(), alertname),
+            ("namespace".to_owned(), "shop".to_owned()),
+            ("deployment".to_owned(), name.to_owned()),
+        ]);
+        let fingerprint = Fingerprint::of(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let occurrence = Occurrence { fingerprint, starts_at: member.alert.starts_at };
+        let peer = world.observation.alerts.peers[0].value.as_mut().expect("it was read");
+        peer.alike.push(AlertAlike { occurrence, labels });
+    }
+    let found = claims(&all, &world);
+    let wanted = |found: &&String| found.starts_with("the same had begun 10m") && found.ends_with("on the other targets");
+    assert!(found.iter().any(|found| wanted(&found)), "{found:#?}");
 }

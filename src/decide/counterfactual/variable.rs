@@ -6,21 +6,19 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Basis;
 use super::values::{as_number, millis, number, place, set_text, text_of, text_value};
+use super::{Basis, moved};
 use crate::decide::book::{History, PastRollback, Release};
 use crate::decide::decision::{Decision, Judgement};
 use crate::decide::effect::Context;
 use crate::decide::observation::Answer;
-use crate::model::{Brake, Fact, FactType, IncidentId, Number, Outcome, Resolution, Time, Workload};
+use crate::model::{Brake, Fact, FactType, Number, Outcome, Resolution, Time, Workload};
 use crate::policy::types::{FactSource, FactSpec, Policy};
 
 /// Nothing is moved further than this.
 const FAR: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// Rollbacks that are moved together at most.
 const TOGETHER: usize = 8;
-/// Template writes this near to a release's first write are that change's.
-const SAME: Duration = Duration::from_secs(2);
 
 /// An input of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -89,6 +87,18 @@ pub enum Variable {
     },
     /// Since when other targets want a rollback.
     Wants,
+    /// Since when other targets show the same.
+    Alike,
+    /// Whether latches hold.
+    Latches {
+        /// Their numbers.
+        ids: Vec<u64>,
+    },
+    /// When Jobs that changed data ended.
+    Migrations {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// When all this was seen and decided.
     Moment {
         /// When a brake would let go by itself.
@@ -187,8 +197,9 @@ fn of_brake(judgement: &Judgement, policy: &Policy, basis: &Basis) -> Vec<Variab
         }
         Brake::Storm => vec![Variable::Wants],
         Brake::Freeze => judgement.until.map(|free_at| Variable::Moment { free_at }).into_iter().collect(),
-        Brake::ControlGroup | Brake::DataLatch | Brake::Owner => Vec::new(),
-        Brake::Truncated | Brake::Permission | Brake::Trust => Vec::new(),
+        Brake::ControlGroup => vec![Variable::Alike],
+        Brake::DataLatch => moved::of_data(policy, basis),
+        Brake::Owner | Brake::Truncated | Brake::Permission | Brake::Trust => Vec::new(),
     }
 }
 
@@ -273,8 +284,9 @@ impl Variable {
             Self::FiredBefore { alertname } => {
                 moved(candidate(basis).is_some_and(|release| release.alerts.contains_key(alertname)))
             }
-            Self::Wants => moved(others(basis).next().is_some()),
-            Self::Moment { .. } => moved(true),
+            Self::Wants => moved(moved::others(basis).next().is_some()),
+            Self::Alike => moved(moved::alike(basis).is_some()),
+            Self::Moment { .. } | Self::Latches { .. } | Self::Migrations { .. } => moved(true),
         }
     }
 
@@ -291,7 +303,9 @@ impl Variable {
             Self::Change => (-far, until_now(changed_at(basis))),
             Self::Onset => (-far, until_now(basis.incident.onset().ok())),
             Self::Rollbacks { .. } | Self::Flaps | Self::Writes | Self::Veto | Self::Pause { .. } => (-far, 0),
-            Self::FiredBefore { .. } | Self::Wants => (-far, 0),
+            Self::FiredBefore { .. } | Self::Wants | Self::Migrations { .. } => (-far, 0),
+            Self::Alike => (-far, until_now(moved::alike(basis))),
+            Self::Latches { .. } => (0, 1),
             Self::Healthy | Self::Moment { .. } => (0, far),
             Self::LastAvailable => (0, until_now(candidate(basis).and_then(|release| release.last_available))),
         }
@@ -329,7 +343,6 @@ impl Variable {
             }
             Self::ReadTime => basis.observation.at = was.observation.at.shifted(to),
             Self::WatchTime => basis.observation.watch_heard_at = was.observation.watch_heard_at.map(|at| at.shifted(to)),
-            Self::Change => set_change(basis, was, to),
             Self::Onset => {
                 basis.incident.members = was.incident.members.clone();
                 basis.incident.members.change_all(|member| member.onset.at = member.onset.at.clone().map(|at| at.shifted(to)));
@@ -363,8 +376,9 @@ impl Variable {
             Self::Flaps | Self::Veto | Self::Healthy | Self::LastAvailable | Self::FiredBefore { .. } => {
                 self.set_in_history(basis, was, to);
             }
-            Self::Wants => set_wants(basis, was, to),
-            Self::Moment { .. } => set_moment(basis, was, to),
+            Self::Change | Self::Wants | Self::Alike | Self::Latches { .. } | Self::Migrations { .. } | Self::Moment { .. } => {
+                moved::set(self, basis, was, to);
+            }
         }
     }
 
@@ -398,62 +412,6 @@ impl Variable {
     }
 }
 
-/// Incidents beside this one that want a rollback, and since when.
-fn others(basis: &Basis) -> impl Iterator<Item = (&IncidentId, Time)> {
-    let wants = basis.book.incidents.values().filter(|other| other.id != basis.incident.id);
-    wants.filter_map(|other| Some((&other.id, other.rollback_wanted_at?)))
-}
-
-/// Moves the time since when others want a rollback.
-fn set_wants(basis: &mut Basis, was: &Basis, by: i64) {
-    for (id, since) in others(was) {
-        if let Some(other) = basis.book.incidents.get_mut(id) {
-            other.rollback_wanted_at = Some(since.shifted(by));
-        }
-    }
-    basis.book.reindex();
-}
-
-/// Moves now, and with it all that was just seen.
-fn set_moment(basis: &mut Basis, was: &Basis, by: i64) {
-    fn later<T: Clone>(fact: &Fact<T>, by: i64) -> Fact<T> {
-        Fact { at: fact.at.shifted(by), ..fact.clone() }
-    }
-    let seen = &was.observation;
-    basis.now = was.now.shifted(by);
-    let now = &mut basis.observation;
-    now.at = seen.at.shifted(by);
-    now.watch_heard_at = seen.watch_heard_at.map(|at| at.shifted(by));
-    now.alerts.peers = seen.alerts.peers.iter().map(|peer| later(peer, by)).collect();
-    now.alerts.evaluated_at = later(&seen.alerts.evaluated_at, by);
-    now.alerts.evaluated_at.value = seen.alerts.evaluated_at.value.clone().map(|at| at.shifted(by));
-    now.texts = seen.texts.iter().map(|(name, text)| (name.clone(), later(text, by))).collect();
-    let answer = |known: &Answer| Answer { value: later(&known.value, by), floor: known.floor.as_ref().map(|f| later(f, by)) };
-    now.values = seen.values.iter().map(|(name, known)| (name.clone(), answer(known))).collect();
-}
-
-/// Moves the change, in the ledger and in what the cluster says of it.
-fn set_change(basis: &mut Basis, was: &Basis, by: i64) {
-    let Some(release) = was.incident.release.clone() else { return };
-    let first_write = changed_at(was);
-    if let (Some(mut known), Some(target)) = (history(was).cloned(), &was.incident.target) {
-        for entry in known.releases.iter_mut().filter(|entry| entry.digest == release) {
-            entry.live_since = entry.live_since.shifted(by);
-            entry.landed_at = entry.landed_at.map(|at| at.shifted(by));
-            entry.available_since = entry.available_since.map(|at| at.shifted(by));
-        }
-        basis.book.targets.insert(target.at.to_string(), known);
-    }
-    let Some(mut known) = workload(was).cloned() else { return };
-    if known.release == release {
-        known.landed_at = known.landed_at.map(|at| at.shifted(by));
-        let own = |at: Time| first_write.is_some_and(|first| at.since(first).max(first.since(at)) <= SAME);
-        known.writes.iter_mut().filter(|write| write.template && own(write.at)).for_each(|write| write.at = write.at.shifted(by));
-    }
-    known.replica_sets.iter_mut().filter(|rs| rs.digest == release).for_each(|rs| rs.created_at = rs.created_at.shifted(by));
-    basis.observation.workload = Some(Resolution::Found { workload: Box::new(known) });
-}
-
 /// When the change was first written that put the release there.
 pub(super) fn changed_at(basis: &Basis) -> Option<Time> {
     change(basis).map(|change| change.first_write)
@@ -465,7 +423,7 @@ pub(super) fn change(basis: &Basis) -> Option<crate::decide::brakes::Change> {
     crate::decide::brakes::change(basis.incident.release.as_ref()?, workload(basis)?, basis.book.history(target))
 }
 
-fn history(basis: &Basis) -> Option<&History> {
+pub(super) fn history(basis: &Basis) -> Option<&History> {
     basis.book.history(basis.incident.target.as_ref()?)
 }
 
@@ -485,7 +443,7 @@ pub(super) fn workload(basis: &Basis) -> Option<&Workload> {
     }
 }
 
-fn workload_mut(basis: &mut Basis) -> Option<&mut Workload> {
+pub(super) fn workload_mut(basis: &mut Basis) -> Option<&mut Workload> {
     match basis.observation.workload.as_mut()? {
         Resolution::Found { workload } => Some(workload),
         _ => None,

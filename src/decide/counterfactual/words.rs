@@ -93,8 +93,23 @@ pub(super) fn condition(variable: &Variable, basis: &Basis, (short_of, to): (i64
             format!("{alertname:?} had fired {} {} on the release to go back to", moved(), later("earlier", "later"))
         }
         Variable::Wants => format!("the other targets had wanted a rollback {} {}", moved(), later("earlier", "later")),
+        Variable::Alike => format!("the same had begun {} {} on the other targets", moved(), later("earlier", "later")),
+        Variable::Latches { ids } => format!("{} had been cleared", latches(ids)),
+        Variable::Migrations { names } => format!("{} had ended {} earlier", jobs(names), moved()),
         Variable::Moment { .. } => format!("all this had been seen {} {}", moved(), later("earlier", "later")),
     }
+}
+
+/// `latch 3`, `latches 3 and 5`.
+fn latches(ids: &[u64]) -> String {
+    let numbers: Vec<String> = ids.iter().map(u64::to_string).collect();
+    format!("{} {}", if ids.len() == 1 { "latch" } else { "latches" }, numbers.join(" and "))
+}
+
+/// `the migration Job "migrate-2"`.
+fn jobs(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    format!("the migration {} {}", if names.len() == 1 { "Job" } else { "Jobs" }, quoted.join(" and "))
 }
 
 fn span(millis: i64) -> String {

@@ -87,6 +87,63 @@ fn labels_and_annotations_are_facts() {
     }
 }
 
+/// Makes a fact's sample so old.
+fn aged(world: &mut World, name: &str, age: std::time::Duration) {
+    let at = world.now - age;
+    let answer = world.observation.values.get_mut(name).expect("it was seen");
+    answer.value.at = at;
+}
+
+#[test]
+fn a_ticket_rests_on_nothing_that_is_too_old() {
+    let rules = "{name: many, when: 'facts.errors > 0.1 && facts.users > 9.0', rollback: undo}, {name: rest, fix_forward: {}}";
+    let facts = ", facts: {errors: {promql: e}, users: {promql: u}}";
+    let all = policies(&acting(rules, facts));
+    let of = |errors: f64, users: f64, old: &[&str], all: &Policies| {
+        let mut world = world(&[], &[]);
+        seen(&mut world, "errors", errors);
+        seen(&mut world, "users", users);
+        old.iter().for_each(|name| aged(&mut world, name, minutes(10)));
+        decided(all, &world)
+    };
+    assert_eq!(of(0.01, 80.0, &[], &all).outcome, Outcome::FixForward);
+    let old = of(0.01, 80.0, &["errors"], &all);
+    assert_eq!((old.outcome, old.reason, rule_of(&old)), (Outcome::Page, Reason::RuleUnknown, "many"), "{}", old.summary);
+    assert!(old.summary.contains("`facts.errors` is unknown: it is 10m old; at most 30s are allowed"), "{}", old.summary);
+    assert!(!old.unknown.is_empty(), "it is asked for again before it pages");
+    // False for what is fresh, whatever the old one says.
+    let enough = of(0.01, 80.0, &["users"], &all);
+    assert_eq!((enough.outcome, rule_of(&enough)), (Outcome::FixForward, "rest"), "{}", enough.summary);
+    assert!(enough.unknown.is_empty());
+    // A rollback has its brake.
+    let held = of(0.5, 80.0, &["users"], &all);
+    assert_eq!((held.outcome, held.brake), (Outcome::Page, Some(Brake::StaleFacts)), "{}", held.summary);
+    // One that is switched off, with a reason, lets everything count.
+    let off = policies(&acting(rules, &format!("{facts}, brakes: {{stale_facts: {{disabled: 'recorded once an hour'}}}}")));
+    assert_eq!(of(0.01, 80.0, &["errors"], &off).outcome, Outcome::FixForward);
+}
+
+#[test]
+fn what_the_traffic_behind_a_ticket_is_may_not_be_too_old_either() {
+    let text = acting(
+        "{when: 'facts.errors > 0.1', rollback: undo}, {fix_forward: {}}",
+        ", facts: {errors: {promql: e, floor: {promql: t, at_least: 10}}}",
+    );
+    let all = policies(&text);
+    let mut world = world(&[], &[]);
+    let number = |value: f64| Number::new(value).expect("finite");
+    let traffic = |at: Time| Answer {
+        value: Fact::known(number(0.01), world.now, "prometheus"),
+        floor: Some(Fact::known(number(50.0), at, "prometheus")),
+    };
+    let (fresh, old) = (traffic(world.now), traffic(world.now - minutes(10)));
+    world.observation.values.insert("errors".to_owned(), fresh);
+    assert_eq!(decided(&all, &world).outcome, Outcome::FixForward);
+    world.observation.values.insert("errors".to_owned(), old);
+    let decision = decided(&all, &world);
+    assert_eq!((decision.outcome, decision.reason), (Outcome::Page, Reason::RuleUnknown), "{}", decision.summary);
+}
+
 #[test]
 fn what_ran_before_is_asked_for_its_own_time() {
     let text = acting(

@@ -1,8 +1,10 @@
 //! What a decision could not see.
 
+use super::super::brakes;
 use super::super::observation::Observation;
 use super::super::presence::Presence;
-use crate::model::{Dependency, Resolution, Unknown, UnknownKind};
+use crate::model::{Dependency, Fact, Resolution, Time, Unknown, UnknownKind};
+use crate::policy::types::{FactSource, Policy};
 
 /// What was unknown and might be known when it is asked for again.
 pub(super) fn transient(observation: &Observation, presence: &Presence) -> Vec<String> {
@@ -30,6 +32,32 @@ pub(super) fn transient(observation: &Observation, presence: &Presence) -> Vec<S
         }
     }
     unknown
+}
+
+/// The observation without those of these facts that are too old to decide by; `None` where none of them is. What was asked for the
+/// time of the change is of that time.
+pub(super) fn without_stale(policy: &Policy, observation: &Observation, read: &[String], now: Time) -> Option<Observation> {
+    let mut without = observation.clone();
+    let mut any = false;
+    for name in read {
+        let before_change = |source: &FactSource| matches!(source, FactSource::Promql { before_change: true, .. });
+        if policy.facts.get(name).is_none_or(|spec| before_change(&spec.source)) {
+            continue;
+        }
+        if let Some(answer) = without.values.get_mut(name) {
+            any |= forget_stale(policy, &mut answer.value, now);
+            any |= answer.floor.as_mut().is_some_and(|floor| forget_stale(policy, floor, now));
+        }
+        any |= without.texts.get_mut(name).is_some_and(|text| forget_stale(policy, text, now));
+    }
+    any.then_some(without)
+}
+
+/// Makes a fact that is too old an unknown one; whether it was.
+fn forget_stale<T>(policy: &Policy, fact: &mut Fact<T>, now: Time) -> bool {
+    let Some(why) = brakes::stale(policy, fact.at, now).filter(|_| fact.value.is_ok()) else { return false };
+    fact.value = Err(Unknown::new(UnknownKind::Stale, format!("it {why}")));
+    true
 }
 
 /// Which dependency did not answer: the first of those that more rests on.

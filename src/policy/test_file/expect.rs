@@ -8,7 +8,7 @@ use super::names::Names;
 use super::read::{did_you_mean, list};
 use super::syntax;
 use super::types::{Expectation, Message, Subject, Test, Wanted};
-use crate::model::{Moment, Outcome, Reason};
+use crate::model::{LatchCause, Moment, Outcome, Reason};
 
 /// The words that `outcome` may be: what was decided, and what came of it.
 fn outcomes() -> Vec<&'static str> {
@@ -65,7 +65,7 @@ impl Lower<'_> {
     /// Whether something that is expected could not be read, which was reported.
     fn is_blamed(&self, line: &syntax::Expect) -> bool {
         let texts = [&line.outcome, &line.state, &line.rule].into_iter().any(|field| !field.is_missing());
-        let lists = [&line.brake, &line.unknown, &line.unfit, &line.steps, &line.levels];
+        let lists = [&line.brake, &line.latch, &line.unknown, &line.unfit, &line.steps, &line.levels];
         let lists = lists.into_iter().any(|field| !field.is_missing());
         let numbers = [&line.pages, &line.actions, &line.actions_at_most].into_iter().any(|field| !field.is_missing());
         let rest = !line.nothing.is_missing() || !line.messages.is_missing() || !line.to.is_missing() || !line.from.is_missing();
@@ -97,6 +97,9 @@ impl Lower<'_> {
         if line.brake.get().is_some() {
             wanted.push(Wanted::Brakes(items(&line.brake).filter_map(|(name, at)| self.brake(name, at)).collect()));
         }
+        if line.latch.get().is_some() {
+            wanted.push(Wanted::Latches(items(&line.latch).filter_map(|(name, at)| self.latch(name, at)).collect()));
+        }
         if line.unknown.get().is_some() {
             let full = |name: &String| if name.contains('.') { name.clone() } else { format!("facts.{name}") };
             for (name, at) in items(&line.unknown) {
@@ -126,6 +129,17 @@ impl Lower<'_> {
         wanted.extend(line.actions.get().copied().map(Wanted::Actions));
         wanted.extend(line.actions_at_most.get().copied().map(Wanted::ActionsAtMost));
         wanted
+    }
+
+    fn latch(&self, name: &str, at: At) -> Option<LatchCause> {
+        let found = LatchCause::ALL.iter().copied().find(|cause| cause.as_str() == name);
+        if found.is_none() {
+            let all: Vec<&str> = LatchCause::ALL.iter().map(|cause| cause.as_str()).collect();
+            let raised = Raised::error("unknown-value", at, format!("no latch begins by `{name}`"));
+            let expected = format!("one of {}, or `[]` for none", list(&all));
+            self.raise(raised.expected(expected).maybe_help(did_you_mean(name, all.iter().copied())));
+        }
+        found
     }
 
     fn word(&self, key: &str, field: &Field<String>, known: &[&str]) -> Option<String> {

@@ -100,6 +100,7 @@ impl Lower<'_> {
             documents: self.documents(world),
             watching_since: self.instant(&world.watching_since).unwrap_or(Instant(-2 * 86_400_000)),
             deployments,
+            jobs: self.jobs(world),
             facts,
             floors,
             alerts,
@@ -305,7 +306,8 @@ fn last_time(test: &Test) -> Instant {
     let expected = test.expect.iter().map(|line| line.at);
     let fired = test.alerts.iter().flat_map(|alert| &alert.windows).flat_map(|window| [Some(window.from), window.to]).flatten();
     let done = test.deeds.iter().map(|(at, _)| *at);
-    expected.chain(fired).chain(done).max().unwrap_or_default()
+    let ran = test.jobs.iter().flat_map(|job| &job.moments).map(|(at, _)| *at);
+    expected.chain(fired).chain(done).chain(ran).max().unwrap_or_default()
 }
 
 fn is_none<T>(field: &Field<Listed<T>>) -> bool {

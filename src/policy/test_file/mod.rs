@@ -3,6 +3,7 @@
 
 mod alerts;
 mod expect;
+mod jobs;
 mod lower;
 mod names;
 mod people;

@@ -9,7 +9,7 @@ use super::super::expr::Expr;
 use super::super::matcher::Matcher;
 use super::super::source::At;
 use super::series::Value;
-use crate::model::{Brake, Labels, Mark, Moment, PauseScope, TargetRef, Time};
+use crate::model::{Brake, Labels, LatchCause, Mark, MigrationState, Moment, PauseScope, TargetRef, Time};
 
 /// A test file.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +105,8 @@ pub struct Test {
     pub cluster: String,
     /// The Deployments.
     pub deployments: Vec<Deployment>,
+    /// Jobs that change data.
+    pub jobs: Vec<Job>,
     /// Channels in the settings' order, where the test names them.
     pub channels: Vec<String>,
     /// How many Alertmanager peers there are.
@@ -181,6 +183,19 @@ pub struct Revision {
     pub ready: bool,
     /// Annotations of its template.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// A Job that changes data.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// What becomes of it and when; `None`: it is deleted.
+    pub moments: Vec<(Instant, Option<MigrationState>)>,
 }
 
 /// An alert.
@@ -294,6 +309,7 @@ pub enum Wanted {
     State(String),
     Rule(String),
     Brakes(Vec<Brake>),
+    Latches(Vec<LatchCause>),
     Unknown(Vec<String>),
     Unfit(Vec<String>),
     To(String),
@@ -315,6 +331,7 @@ impl Wanted {
             Self::State(_) => "state",
             Self::Rule(_) => "rule",
             Self::Brakes(_) => "brake",
+            Self::Latches(_) => "latch",
             Self::Unknown(_) => "unknown",
             Self::Unfit(_) => "unfit",
             Self::To(_) => "to",

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{Driver, Due};
 use crate::decide::effect::{Input, Step};
-use crate::model::Time;
+use crate::decide::operate;
+use crate::model::{Operation, Time};
 use crate::planted::{self, Bug};
 use crate::simulate::command::Command;
 use crate::simulate::fault::{self, Answer, Kill, Side};
@@ -19,8 +20,10 @@ pub(super) struct Faults {
     full: bool,
     /// The step that waits for its commit, and since when.
     held: Option<(Time, Step)>,
-    /// What came in meanwhile.
-    backlog: VecDeque<Input>,
+    /// What came in meanwhile, and since when it waits.
+    backlog: VecDeque<(Time, Input)>,
+    /// What people asked for in that step, and when: they are answered once it is committed.
+    unanswered: Vec<(Time, Operation)>,
     /// At one of the next commits it is killed.
     kill: Option<Kill>,
     /// What becomes of the next answers.
@@ -42,7 +45,35 @@ impl Driver {
 
     /// Keeps what came in until the commit that is awaited.
     pub(super) fn put_off(&mut self, input: Input) {
-        self.faults.backlog.push_back(input);
+        self.faults.backlog.push_back((self.now, input));
+    }
+
+    /// Somebody waits for the commit of what he asked for.
+    pub(super) fn wait_for_answer(&mut self, operation: Operation) {
+        self.faults.unanswered.push((self.now, operation));
+    }
+
+    /// Whoever waits for longer than that is told that nobody answers.
+    fn answered(&mut self, since: Time, operation: Operation, refused: Option<String>) {
+        let late = (self.now.since(since) > operate::ANSWER || !self.running).then(|| "nobody answers".to_owned());
+        if let Some(protocol) = &mut self.protocol {
+            protocol.answers.push((self.now, operation, late.or(refused)));
+        }
+    }
+
+    /// What came in while a commit was awaited is taken in. As in the service, an order is not carried out behind the back of who was
+    /// told that nobody answers, unless it only holds us back.
+    fn take_late(&mut self, since: Time, input: Input) {
+        let Input::Operation(order) = &input else { return self.input(input) };
+        let operation = order.operation.clone();
+        let late = self.now.since(since) > operate::ANSWER && !operation.only_holds_back();
+        let refused = operate::check(&self.book, &operation, self.clock()).err().map(|why| why.to_string());
+        self.answered(since, operation.clone(), refused.clone());
+        match refused {
+            _ if late => self.transcript.world(self.now, &format!("too late: the {} by {}", operation.as_str(), operation.by())),
+            Some(why) => self.transcript.world(self.now, &format!("refused: {why}")),
+            None => self.input(input),
+        }
     }
 
     /// The journal commits nothing any more, or does again.
@@ -56,8 +87,11 @@ impl Driver {
         if let Some((since, step)) = self.faults.held.take() {
             self.finish_step(step, self.now.since(since));
         }
-        for input in std::mem::take(&mut self.faults.backlog) {
-            self.input(input);
+        for (since, operation) in std::mem::take(&mut self.faults.unanswered) {
+            self.answered(since, operation, None);
+        }
+        for (since, input) in std::mem::take(&mut self.faults.backlog) {
+            self.take_late(since, input);
         }
         for body in std::mem::take(&mut self.undelivered) {
             self.webhook(body);
@@ -141,6 +175,15 @@ impl Driver {
     /// What dies with the process.
     pub(super) fn forget_all(&mut self) {
         self.epoch += 1;
+        let backlog = std::mem::take(&mut self.faults.backlog);
+        let waiting = backlog.into_iter().filter_map(|(since, input)| match input {
+            Input::Operation(order) => Some((since, order.operation)),
+            _ => None,
+        });
+        let unanswered = std::mem::take(&mut self.faults.unanswered);
+        for (since, operation) in unanswered.into_iter().chain(waiting) {
+            self.answered(since, operation, None);
+        }
         self.faults = Faults { full: self.faults.full, answers: std::mem::take(&mut self.faults.answers), ..Faults::default() };
     }
 

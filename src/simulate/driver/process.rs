@@ -87,11 +87,14 @@ impl Driver {
     /// A person says something; refused if it is not possible, as the API does.
     pub fn operate(&mut self, operation: Operation) {
         let checked = operate::check(&self.book, &operation, self.clock()).map_err(|why| why.to_string());
-        // Who is not answered was not heard: nothing listens, or nothing can be remembered.
-        let deaf = (!self.is_awake() || !self.takes_receipts()).then(|| "nobody answers".to_owned());
-        let refused = deaf.or_else(|| checked.as_ref().err().cloned());
-        if let Some(protocol) = &mut self.protocol {
-            protocol.answers.push((self.now, operation.clone(), refused));
+        let waits = self.running && checked.is_ok() && (!self.is_awake() || !self.takes_receipts());
+        if waits && self.is_awake() {
+            self.wait_for_answer(operation.clone());
+        }
+        if let Some(protocol) = self.protocol.as_mut().filter(|_| !waits) {
+            // Nothing listens.
+            let deaf = (!self.running).then(|| "nobody answers".to_owned());
+            protocol.answers.push((self.now, operation.clone(), deaf.or_else(|| checked.as_ref().err().cloned())));
         }
         match checked {
             Ok(()) => self.input(Input::Operation(operation.into())),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use backout::decide::incident::Phase;
 use backout::model::{Labels, Moment, Reason, Time};
 
 use super::{Case, Violation};
@@ -32,11 +31,6 @@ fn incidents_are_told(case: &Case<'_>, found: &mut Vec<Violation>) {
     for (id, noted) in case.incidents.iter().filter(|(_, noted)| !noted.shadow) {
         let settle = case.rules(&noted.policy).map(|rules| rules.settle).unwrap_or_default();
         let Some(by) = case.truth.good(noted.opened, BOUND + settle + more(case)) else { continue };
-        // KNOWN GAP: what is no page (a ticket, all that is said of a rollback that works) is sent once.
-        let paged = noted.phases.iter().any(|(_, phase)| matches!(phase, Phase::Paged));
-        if !paged && !case.truth.speaks.always((noted.opened, by), |speaks| *speaks) {
-            continue;
-        }
         let over = noted.closed.as_ref().is_some_and(|(closed, reason)| *closed <= by && *reason == Reason::Recovered);
         let told = case.driver.told.iter().any(|told| told.incidents.contains(id) && noted.opened <= told.at && told.at <= by);
         if !told && !over {
@@ -80,11 +74,6 @@ fn writes_are_told(case: &Case<'_>, found: &mut Vec<Violation>) {
         let Some(noted) = case.incidents.get(&request.incident) else { continue };
         let intended = noted.writes().filter(|(intended, _)| *intended <= at).map(|(intended, _)| *intended).next_back();
         let since = intended.unwrap_or(at);
-        // KNOWN GAP: announcements are sent once. Where no channel took any of those of a rollback, nobody hears of it later.
-        let end = noted.closed.as_ref().map_or(case.truth.end, |(closed, _)| *closed);
-        if !case.truth.speaks.always((since, end), |speaks| *speaks) {
-            continue;
-        }
         let Some(by) = case.truth.good(at, BOUND + more(case)) else { continue };
         let told = case.driver.told.iter().any(|told| {
             let about = told.incidents.contains(&request.incident) && told.moment != Moment::Decided;
