@@ -14,6 +14,7 @@ mod due;
 pub mod effect;
 mod events;
 mod fold;
+mod forget;
 pub mod incident;
 mod index;
 mod intake;

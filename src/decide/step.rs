@@ -5,6 +5,7 @@ use super::book::Book;
 use super::draft::Draft;
 use super::due::{self, Due};
 use super::effect::{Context, Input, Step};
+use super::forget;
 use super::latch;
 use super::leap;
 use super::life;
@@ -79,14 +80,10 @@ fn tick(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step) {
     }
 }
 
-/// How often closed incidents are forgotten.
-const FORGET_EVERY: std::time::Duration = std::time::Duration::from_secs(60 * 60);
-
 /// Nothing is due: closed incidents are forgotten in time, and the next gap gets its begin.
 fn housekeeping(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step) {
-    // Looking for what is old costs as much as forgetting it: now and then, not each time.
-    if book.forgot_at.is_none_or(|at| now.since(at) >= FORGET_EVERY) {
-        step.records.push(Stamped { at: now, record: Record::Forgotten { before: now - ctx.limits.forget_after } });
+    if let Some(before) = forget::due(book, ctx.limits, now) {
+        step.records.push(Stamped { at: now, record: Record::Forgotten { before } });
     }
     let minute = std::time::Duration::from_secs(60);
     if book.alive_at.is_none_or(|at| now.since(at) >= minute) {
