@@ -208,7 +208,9 @@ impl Book {
     fn forget(&mut self, before: Time) {
         let index = &mut self.index;
         self.incidents.retain(|id, incident| {
-            let kept = !matches!(incident.phase, Phase::Closed { at, .. } if at < before);
+            let over = matches!(incident.phase, Phase::Closed { at, .. } if at < before);
+            // It is over when people know.
+            let kept = !over || incident.untold.is_some();
             if !kept {
                 index.forget(id);
             }
