@@ -19,8 +19,8 @@ pub(crate) const GOOD: &str = "shop:1";
 const TICK: Duration = Duration::from_millis(200);
 /// Long enough for `fit_target: {healthy: 2s}` after a rollback.
 const REST: Duration = Duration::from_secs(4);
-/// Neither rolled back nor paged after this: stuck.
-const ROUND: Duration = Duration::from_secs(180);
+/// Neither rolled back nor paged after this: stuck. On a busy machine the process is killed before it was ready for many times in a row.
+const ROUND: Duration = Duration::from_secs(600);
 /// The pauses of the two senders.
 const UNWANTED_EVERY: Duration = Duration::from_millis(25);
 const WANTED_EVERY: Duration = Duration::from_millis(500);
@@ -66,6 +66,7 @@ pub(crate) fn rules(namespace: &str) -> String {
       cooldown: {{disabled: one bad release follows the other}}
       flapping: {{disabled: one bad release follows the other}}
       storm: {{disabled: all shops are bad at once}}
+      control_group: {{disabled: all shops are bad at once}}
 "#
         );
     }
