@@ -151,13 +151,17 @@ pub(super) fn loaded(ctx: &Context<'_>, book: &Book, now: Time, step: &mut Step)
         let Some(mut draft) = Draft::of(ctx, book, now, &id, step) else { continue };
         match draft.incident.phase {
             Phase::Settling { .. } | Phase::Deciding { .. } => choose_again(&mut draft),
-            Phase::Countdown { .. } | Phase::Approval { .. } | Phase::Preparing { .. } | Phase::Redeciding { .. }
-                if !planted::is(Bug::ReloadOverlooked) =>
-            {
+            Phase::Countdown { .. } | Phase::Approval { .. } | Phase::Preparing { .. } | Phase::Redeciding { .. } => {
                 still_allowed(&mut draft);
             }
             // Pinned: goes on under what decided it.
-            _ => {}
+            Phase::Executing { .. }
+            | Phase::Verifying { .. }
+            | Phase::Verified
+            | Phase::Shadowed
+            | Phase::Paged
+            | Phase::FixForward
+            | Phase::Closed { .. } => {}
         }
     }
 }
@@ -193,6 +197,9 @@ fn choose_again(draft: &mut Draft<'_>) {
 }
 
 fn still_allowed(draft: &mut Draft<'_>) {
+    if planted::is(Bug::ReloadOverlooked) {
+        return;
+    }
     let mode = draft.ctx.policies.get(&draft.incident.policy).map(|policy| policy.mode);
     match mode {
         Some(mode) if mode >= draft.incident.mode() => match draft.incident.phase {
