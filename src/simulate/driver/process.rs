@@ -91,14 +91,14 @@ impl Driver {
         if waits && self.is_awake() {
             self.wait_for_answer(operation.clone());
         }
-        if let Some(protocol) = self.protocol.as_mut().filter(|_| !waits) {
-            // Nothing listens.
-            let deaf = (!self.running).then(|| "nobody answers".to_owned());
-            protocol.answers.push((self.now, operation.clone(), deaf.or_else(|| checked.as_ref().err().cloned())));
-        }
-        match checked {
-            Ok(()) => self.input(Input::Operation(operation.into())),
+        match &checked {
+            Ok(()) => self.input(Input::Operation(operation.clone().into())),
             Err(why) => self.transcript.world(self.now, &format!("refused: {why}")),
+        }
+        if let Some(protocol) = self.protocol.as_mut().filter(|_| !waits) {
+            // Nothing listens, or it was killed in the commit before the answer.
+            let deaf = (!self.running).then(|| "nobody answers".to_owned());
+            protocol.answers.push((self.now, operation, deaf.or_else(|| checked.err())));
         }
     }
 

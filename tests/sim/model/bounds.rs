@@ -44,7 +44,9 @@ pub(crate) fn judge(case: &Case<'_>, asked: &Asked<'_>, found: &mut Vec<Violatio
             say("deaf", "the watch heard nothing for minutes");
         }
     }
-    let cut = |(at, labels): &(Time, Labels)| *at < asked.look && asked.noted.members.iter().any(|(_, member)| member == labels);
+    // What nobody took is sent again, and known from then on only.
+    let taken = |at: Time| at < asked.look && *truth.lives.at(at);
+    let cut = |(at, labels): &(Time, Labels)| taken(*at) && asked.noted.members.iter().any(|(_, member)| member == labels);
     if asked.rules.absence && truth.cut.iter().any(cut) && !overrode("truncated") {
         say("truncated", "a notification of it was cut, and the rule draws on what was not in it");
     }

@@ -12,7 +12,7 @@ pub(crate) fn judge(case: &Case<'_>, found: &mut Vec<Violation>) {
         let number = case.driver.transcript.number_of(id).unwrap_or(0);
         let Some((at, reason)) = &noted.closed else {
             // As long as our clock is wrong nobody can tell how old anything is.
-            if case.truth.ahead != 0 {
+            if case.truth.ahead != 0 || !is_well(case) {
                 continue;
             }
             let phase = noted.phase(case.truth.end).map_or("nowhere", |phase| phase.as_str());
@@ -43,6 +43,14 @@ pub(crate) fn judge(case: &Case<'_>, found: &mut Vec<Violation>) {
         }
     }
     same_bytes(case, found);
+}
+
+/// Whether nothing is down at the end: what waited for a moment in an incident's life may break something again after the calm.
+fn is_well(case: &Case<'_>) -> bool {
+    let truth = &case.truth;
+    [&truth.lives, &truth.cluster, &truth.watch, &truth.prometheus, &truth.evaluation, &truth.speaks]
+        .into_iter()
+        .all(|up| *up.at(truth.end))
 }
 
 /// The rows of the journal give the book that lives, byte by byte.

@@ -100,7 +100,8 @@ fn proofs_are_true(case: &Case<'_>, found: &mut Vec<Violation>) {
             };
             let fires =
                 |labels: &Labels| case.truth.alerts.get(labels).is_some_and(|alert| alert.fires.always(window, |fires| *fires));
-            if rules.proves_alert && noted.members.iter().any(|(_, labels)| fires(labels)) {
+            let mut known = noted.members.iter().filter(|(joined, _)| *joined < told.at);
+            if rules.proves_alert && known.any(|(_, labels)| fires(labels)) {
                 say("an alert of it fires");
             }
             if rules.proves_alert && case.truth.evaluation.always((window.0 - Duration::from_secs(150), window.1), |up| !up) {
