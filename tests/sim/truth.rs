@@ -254,12 +254,8 @@ impl Truth {
     }
 
     fn answer(&mut self, at: Time, operation: &Operation, refused: Option<&str>) {
-        if refused == Some("nobody answers") {
-            // What only holds us back waits, and may be taken in later.
-            if !operation.only_holds_back() {
-                self.refused.push((at, operation.clone(), "nobody answers".to_owned()));
-                return;
-            }
+        if refused == Some("nobody answers") && operation.only_holds_back() {
+            // It waits, and may be taken in later.
             self.asked.push(Done { at, operation: operation.clone() });
         }
         if let Some(why) = refused {
@@ -286,17 +282,14 @@ impl Truth {
 
     /// Whether a silence covers it all that time.
     pub(crate) fn silenced(&self, labels: &Labels, (from, to): (Time, Time)) -> bool {
-        self.silences.iter().any(|(matchers, since, until)| {
-            *since <= from && to < *until && all_match_with(matchers, |name| labels.get(name).map(String::as_str))
-        })
+        self.silences.iter().any(|(matchers, since, until)| *since <= from && to < *until && is_about(matchers, labels))
     }
 
     /// Whether another alert inhibited it all that time.
     pub(crate) fn inhibited(&self, labels: &Labels, (from, to): (Time, Time)) -> bool {
-        let is = |matchers: &[Matcher], labels: &Labels| all_match_with(matchers, |name| labels.get(name).map(String::as_str));
-        self.inhibitions.iter().filter(|(_, target, since)| *since <= from && is(target, labels)).any(|(source, ..)| {
+        self.inhibitions.iter().filter(|(_, target, since)| *since <= from && is_about(target, labels)).any(|(source, ..)| {
             let fires = |(other, alert): (&Labels, &AlertTruth)| {
-                other != labels && is(source, other) && alert.fires.always((from, to), |fires| *fires)
+                other != labels && is_about(source, other) && alert.fires.always((from, to), |fires| *fires)
             };
             self.alerts.iter().any(fires)
         })
@@ -304,9 +297,7 @@ impl Truth {
 
     /// Whether it was ever silenced in that time.
     pub(crate) fn ever_silenced(&self, labels: &Labels, (from, to): (Time, Time)) -> bool {
-        self.silences.iter().any(|(matchers, since, until)| {
-            *since <= to && from < *until && all_match_with(matchers, |name| labels.get(name).map(String::as_str))
-        })
+        self.silences.iter().any(|(matchers, since, until)| *since <= to && from < *until && is_about(matchers, labels))
     }
 
     /// Requests to write that reached the API server.
@@ -350,4 +341,8 @@ impl Truth {
     pub(crate) fn name(target: &TargetRef) -> String {
         format!("{}/{}", target.namespace, target.name)
     }
+}
+
+fn is_about(matchers: &[Matcher], labels: &Labels) -> bool {
+    all_match_with(matchers, |name| labels.get(name).map(String::as_str))
 }
