@@ -477,6 +477,7 @@ fn machine(city: &City) -> Vec<Run<'_>> {
             let mut simulated = Simulated::start(SqliteOptions::default()).await;
             simulated.bad_release();
             assert_eq!(simulated.posted().await, 200);
+            simulated.opened().await;
             simulated.set_clock(by);
             simulated.told(|_, urgency| urgency == Urgency::Page).await;
             simulated.cells(leaps).await

@@ -39,7 +39,7 @@ policies:
     mode: enforce
     paging: in_front
     targets: ['shop/*']
-    for: 30s
+    for: 2m
     facts: {errors: {promql: errors}}
     decide: [{name: many-errors, when: 'facts.errors > 0.1', rollback: undo}]
     brakes: {fit_target: {healthy: 1m}}
@@ -264,6 +264,15 @@ impl Simulated {
         let all = IncidentQuery { state: IncidentFilter::All, limit: 10, ..IncidentQuery::default() };
         let answer = self.handle.query(Question::Incidents(all)).await.unwrap_or_default();
         answer["incidents"].as_array()?.first().cloned()
+    }
+
+    /// Until there is an incident. It is opened some time after its alerts are taken, and decided by another brake where the fault came
+    /// in between.
+    pub(crate) async fn opened(&self) {
+        eventually("an incident is opened", SOON, async || {
+            self.incident().await.map(drop).ok_or_else(|| "there is none".to_owned())
+        })
+        .await;
     }
 
     /// Until people were told this.
