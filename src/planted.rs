@@ -29,6 +29,8 @@ pub enum Bug {
     HashNotCompared,
     /// A yes overrides brakes that it does not name.
     YesOverridesAll,
+    /// A yes counts however long ago it was given, and so does a countdown that nobody vetoed.
+    NeverLapses,
     /// The allowance is spent when the attempt is over.
     BudgetAtTheEnd,
     /// An alert is known by its labels, however often it fires.
@@ -49,6 +51,8 @@ pub enum Bug {
     LeapNotShifted,
     /// A page that no channel took is not sent again.
     PageDropped,
+    /// News that no channel took are not sent again.
+    NewsDropped,
     /// A page of several lists the first.
     FoldDropsOthers,
     /// Nobody is told of a rollback.

@@ -8,7 +8,7 @@ use rpds::VectorSync;
 use serde::{Deserialize, Serialize};
 
 use super::decision::Decision;
-use super::limits::LOST;
+use super::limits::{ALLOWED_FOR, LOST};
 use super::members::Members;
 use super::observation::Purpose;
 use super::pages::Cause;
@@ -18,6 +18,7 @@ use crate::model::{
     Alert, Applied, Brake, Dependency, Digest, Evidence, IncidentId, Mark, Mode, Onset, Paging, Plan, PlanHash, PreflightReport,
     Reason, TargetId, Time, VerifyPlan,
 };
+use crate::planted::{self, Bug};
 
 /// Which hands an incident has.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,6 +88,9 @@ pub struct Page {
     /// When it was last known that no channel took it.
     #[serde(default)]
     pub unheard: Option<Time>,
+    /// Whether no channel is known to have it: it was not taken when it was last answered.
+    #[serde(default)]
+    pub untaken: bool,
     /// When it was last sent.
     pub sent_at: Time,
     /// How many messages were sent under it.
@@ -160,6 +164,9 @@ pub struct Asked {
     pub at: Time,
     /// How many times in a row it came back with something unknown.
     pub tries: u32,
+    /// Whether an alert began to fire since: who was asked before that says nothing about it.
+    #[serde(default)]
+    pub outdated: bool,
 }
 
 /// An observation that is due later.
@@ -226,6 +233,9 @@ pub struct Incident {
     pub plan: Option<Arc<Plan>>,
     /// Who approved which plan.
     pub approval: Option<Approval>,
+    /// When the wait was over: somebody said yes, or nobody vetoed. Journals from before it was written down do not say.
+    #[serde(default)]
+    pub allowed_at: Option<Time>,
     /// What preflight found last.
     pub preflight: Option<PreflightReport>,
     /// What was collected before the write.
@@ -322,6 +332,7 @@ impl Incident {
             decision: None,
             plan: None,
             approval: None,
+            allowed_at: None,
             preflight: None,
             evidence: None,
             attempts: Vec::new(),
@@ -344,6 +355,17 @@ impl Incident {
     /// Whether it is not over.
     pub fn is_open(&self) -> bool {
         !matches!(self.phase, Phase::Closed { .. })
+    }
+
+    /// Whether the write may still be made on the strength of a wait that is over.
+    pub fn is_allowed(&self, now: Time) -> bool {
+        self.allowed_at.is_some_and(|at| now.since(at) <= ALLOWED_FOR) || planted::is(Bug::NeverLapses)
+    }
+
+    /// The yes that counts: to the plan that waits, and not long ago.
+    pub fn approved(&self, now: Time) -> Option<&Approval> {
+        let (approval, plan) = self.approval.as_ref().zip(self.plan.as_ref())?;
+        (approval.plan == plan.hash() && self.is_allowed(now)).then_some(approval)
     }
 
     /// The attempt that is under way or was the last.

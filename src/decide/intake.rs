@@ -37,6 +37,8 @@ pub(super) fn received(
     }
     step.records.push(Stamped { at: now, record: Record::Consumed { seq } });
     let Some(notification) = notification else { return };
+    // Where the clock was set back in between, it was committed later than now.
+    let at = at.min(now);
     let truncated = notification.truncated > 0;
     for alert in notification.alerts {
         let status = alert.status;

@@ -139,7 +139,26 @@ pub(super) fn begin(draft: &mut Draft<'_>, decision: &Decision) {
 pub(super) fn joined(draft: &mut Draft<'_>, alert: &Alert) {
     let is_past =
         matches!(draft.incident.phase, Phase::Executing { .. } | Phase::Verifying { .. } | Phase::Verified | Phase::Paged);
-    if !is_past || !draft.ctx.policies.can_latch() {
+    if is_past {
+        follow(draft, alert);
+    }
+}
+
+/// The incident went to people before any rule was asked (a veto, a pause, a newer release): what its alerts say of the data holds all
+/// the same.
+pub(super) fn undecided(draft: &mut Draft<'_>) {
+    let firing: Vec<Alert> = if draft.ctx.policies.can_latch() {
+        let members = draft.incident.members.values().filter(|member| member.resolved_at.is_none());
+        members.map(|member| member.alert.clone()).collect()
+    } else {
+        Vec::new()
+    };
+    firing.iter().for_each(|alert| follow(draft, alert));
+}
+
+/// Begins the latch that a rule wants by such an alert's labels alone.
+fn follow(draft: &mut Draft<'_>, alert: &Alert) {
+    if !draft.ctx.policies.can_latch() {
         return;
     }
     let says = |rule: &&Rule| {

@@ -137,6 +137,7 @@ impl Incident {
         move_by(by, self.quiet_since.as_mut());
         move_by(by, self.decided_at.as_mut());
         move_by(by, self.rollback_wanted_at.as_mut());
+        move_by(by, self.allowed_at.as_mut());
         move_by(by, self.acknowledged.as_mut().map(|(at, _)| at));
         move_by(by, self.vetoed.as_mut().map(|(at, _, _)| at));
         move_by(by, self.asked.as_mut().map(|asked| &mut asked.at));
@@ -271,10 +272,11 @@ mod tests {
             text: String::new(),
             announced: false,
             unheard: Some(at(11)),
+            untaken: true,
             sent_at: at(11),
             count: 1,
         };
-        let asked = Asked { id: 1, purpose: Purpose::Watch, at: at(12), tries: 0 };
+        let asked = Asked { id: 1, purpose: Purpose::Watch, at: at(12), tries: 0, outdated: false };
         let retry = Retry { purpose: Purpose::Watch, at: at(12), tries: 0 };
         let mut all: Vec<Incident> = phases.into_iter().map(incident).collect();
         all.push(Incident { page: Some(page.clone()), ..incident(Phase::Paged) });
@@ -284,7 +286,7 @@ mod tests {
         all.push(Incident { acknowledged: Some((at(12), "ann".to_owned())), ..incident(Phase::Countdown { until: None }) });
         all.push(Incident { asked: Some(asked), ..incident(Phase::Deciding { since }) });
         all.push(Incident { retry: Some(retry), ..incident(Phase::Verifying { since }) });
-        let untold = Untold { news: Vec::new(), again_at: at(12), rounds: 1 };
+        let untold = Untold { news: Vec::new(), again_at: at(12), rounds: 1, fell_back: false };
         for phase in [Phase::Verified, Phase::Closed { reason: Reason::Verified, at: at(11) }] {
             all.push(Incident { untold: Some(untold.clone()), ..incident(phase) });
         }
@@ -323,6 +325,17 @@ mod tests {
         assert_eq!((member.alert.starts_at, member.onset.at.clone(), open.change_landed_at), (at(3), Ok(at(2)), Some(at(1))));
         assert_eq!((member.received_at, member.resolved_at, open.opened_at), (at(64), Some(at(69)), at(64)));
         assert_eq!(book.incidents[&closed.id], closed);
+    }
+
+    #[test]
+    fn how_long_ago_a_wait_was_over_stays() {
+        for by in [HOUR, -HOUR] {
+            let waiting = Incident { allowed_at: Some(at(10)), ..incident(Phase::Redeciding { since: at(14) }) };
+            let mut book = book(waiting);
+            book.clock_set(by, false, at(14).shifted(by));
+            let moved = &book.incidents[&IncidentId("i1".to_owned())];
+            assert_eq!([20, 21].map(|minute| moved.is_allowed(at(minute).shifted(by))), [true, false], "{by}");
+        }
     }
 
     fn history() -> History {

@@ -66,12 +66,12 @@ pub(super) fn tick(draft: &mut Draft<'_>) {
             draft.page(Reason::NotApproved, Moment::Paged, "nobody approved the plan in time; nothing was done", false);
         }
         Phase::Preparing { .. } => {
-            let text = match &draft.incident.approval {
-                Some(approval) if is_approved(&draft.incident) => format!(
+            let text = match draft.incident.approved(now) {
+                Some(approval) => format!(
                     "{} approved it, and preflight did not come back, or the journal took too long; nothing was done: approve again",
                     approval.by
                 ),
-                _ => "preflight did not come back; nothing was done".to_owned(),
+                None => "preflight did not come back; nothing was done".to_owned(),
             };
             draft.page(Reason::Preflight, Moment::Paged, &text, true);
         }
@@ -310,13 +310,8 @@ pub(super) fn prepare(draft: &mut Draft<'_>) {
         _ => draft.now,
     };
     draft.enter(Phase::Preparing { since });
-    let approved = is_approved(&draft.incident);
+    let approved = draft.incident.approved(draft.now).is_some();
     draft.effect(Effect::Prepare { number: draft.incident.begun, plan, guard, approved });
-}
-
-/// Whether a person said yes to the plan.
-fn is_approved(incident: &Incident) -> bool {
-    incident.approval.as_ref().zip(incident.plan.as_ref()).is_some_and(|(approval, plan)| approval.plan == plan.hash())
 }
 
 /// The generation that the last decision saw.
@@ -348,7 +343,12 @@ fn redecided(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
         stand_down(draft, decision);
         return;
     }
+    let summary = decision.summary.clone();
     draft.record(Event::Decided { decision: Arc::new(decision) });
+    if !draft.incident.is_allowed(draft.now) {
+        super::wait::lapsed(draft, &summary);
+        return;
+    }
     match super::act::in_the_way(&draft.incident) {
         None => super::act::write(draft),
         Some(problem) => super::act::not_fit(draft, &problem),
@@ -385,8 +385,8 @@ fn watched(draft: &mut Draft<'_>, tries: u32, observation: &Observation) {
         Presence::Resolved => {
             draft.record(Event::Quiet { quiet: true });
             // A page that nobody has yet is not closed away: it is sent each minute until a channel takes it.
-            let unheard = draft.incident.page.as_ref().is_some_and(|page| page.unheard.is_some());
-            if !unheard && draft.incident.quiet_since.is_some_and(|since| draft.now.since(since) >= limits.close_after) {
+            let untaken = draft.incident.page.as_ref().is_some_and(|page| page.untaken);
+            if !untaken && draft.incident.quiet_since.is_some_and(|since| draft.now.since(since) >= limits.close_after) {
                 let reason = ending(&draft.incident);
                 draft.close(reason, "no alert fires any more");
                 return;

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 /// A veto holds the target for this long at least. Not a setting: folding an old journal must give the same book.
 pub const VETO: Duration = Duration::from_secs(4 * 60 * 60);
 
+/// How long it counts that a person said yes, or that nobody vetoed. They expect the rollback now, and go on by themselves if nothing
+/// happens. What preflight and the second look may take fits in some times over.
+pub const ALLOWED_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// What did not come back after this long will not: every effect is bounded by less, and so is a request inside an API server
 /// (`--request-timeout`, one minute unless it is changed).
 pub const LOST: Duration = Duration::from_secs(120);

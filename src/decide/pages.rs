@@ -11,6 +11,7 @@ use super::decision::Grip;
 use super::draft::{Draft, as_left};
 use super::effect::{Context, Effect};
 use super::incident::{Incident, Lane, Page, Phase};
+use super::latch;
 use super::observation::Purpose;
 use super::tell;
 use super::transition::Event;
@@ -81,6 +82,9 @@ impl<'a> Draft<'a> {
         }
         self.ask_in(Purpose::Watch, self.ctx.limits.watch_every, 0);
         self.announce_as_written(moment, &tell::page_title(&self.incident), text);
+        if self.incident.decision.is_none() {
+            latch::undecided(self);
+        }
         match folded_into {
             Some(leader) => self.note(format!("paged together with incident {leader}, which has the same cause")),
             None => {

@@ -54,6 +54,9 @@ impl Presence {
         if active || (!held.is_empty() && planted::is(Bug::SilenceOverlooked)) {
             return Self::Firing;
         }
+        if incident.asked.is_some_and(|asked| asked.outdated) {
+            return Self::Unknown("an alert of it began to fire after the peers were asked".to_owned());
+        }
         if let Some(by) = silences.first() {
             return Self::Silenced((*by).to_owned());
         }

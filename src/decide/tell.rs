@@ -37,7 +37,7 @@ pub(super) fn page_title(incident: &Incident) -> String {
         Reason::Unresolved => "no target found",
         Reason::RuleUnknown => "cannot decide",
         Reason::Preflight => "rollback not possible",
-        Reason::Redecided => "stood down, the second reading differed",
+        Reason::Redecided => "stood down",
         Reason::PolicyChanged => "stood down, the policies changed",
         _ => "a human is needed",
     };

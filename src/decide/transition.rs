@@ -230,10 +230,10 @@ impl Incident {
                 self.members.change(*occurrence, |member| member.resolved_at = Some(at));
                 self.heard_at = at;
             }
-            Event::Phase { to } => self.enter(to)?,
+            Event::Phase { to } => self.enter(to, at)?,
             Event::Asked { purpose, tries } => {
                 self.next += 1;
-                self.asked = Some(Asked { id: self.next, purpose: *purpose, at, tries: *tries });
+                self.asked = Some(Asked { id: self.next, purpose: *purpose, at, tries: *tries, outdated: false });
                 self.retry = None;
             }
             Event::Postponed { purpose, until, tries } => {
@@ -307,6 +307,10 @@ impl Incident {
     fn join(&mut self, member: &Member, at: Time) {
         self.heard_at = self.heard_at.max(member.received_at);
         let occurrence = member.alert.occurrence();
+        let fired = self.members.get(occurrence).is_some_and(|known| known.resolved_at.is_none());
+        if let Some(asked) = self.asked.as_mut().filter(|_| !fired) {
+            asked.outdated = true;
+        }
         if !self.members.contains(occurrence) {
             // A known one that is said to fire again is asked about first: it may be stale.
             self.quiet_since = None;
@@ -328,7 +332,7 @@ impl Incident {
         });
     }
 
-    fn enter(&mut self, to: &Phase) -> Result<(), IllegalEvent> {
+    fn enter(&mut self, to: &Phase, at: Time) -> Result<(), IllegalEvent> {
         let from_open = self.is_open();
         let possible = match to {
             // The policies were reloaded, and the new one settles for another time.
@@ -345,6 +349,9 @@ impl Incident {
         }
         if let Phase::Preparing { .. } = to {
             self.begun += 1;
+            if !matches!(self.phase, Phase::Preparing { .. } | Phase::Redeciding { .. } | Phase::Executing { .. }) {
+                self.allowed_at = Some(at);
+            }
         }
         self.phase = to.clone();
         self.asked = None;
@@ -421,6 +428,8 @@ impl Incident {
             text: text.clone(),
             announced: *announced,
             unheard: None,
+            // Sending it again is not yet being heard.
+            untaken: self.page.as_ref().is_some_and(|page| page.untaken),
             sent_at: at,
             count: self.page.as_ref().map_or(0, |page| page.count) + 1,
         });
@@ -433,8 +442,9 @@ impl Incident {
         let announced = format!("{}-paged-", self.id);
         let is_page = |open: &&mut Page| page || (open.announced && message.starts_with(&announced));
         if let Some(open) = self.page.as_mut().filter(is_page) {
-            let lost = delivery.delivered.is_empty() && !planted::is(Bug::PageDropped);
-            open.unheard = lost.then_some(at);
+            let unwanted = open.announced && delivery.has_no_reader();
+            let lost = delivery.delivered.is_empty() && !unwanted && !planted::is(Bug::PageDropped);
+            (open.unheard, open.untaken) = (lost.then_some(at), lost);
         }
         for channel in &delivery.delivered {
             self.note(at, format!("message {message}: delivered by {channel}"));

@@ -15,6 +15,7 @@ use super::incident::Incident;
 use super::tell;
 use super::transition::Event;
 use crate::model::{Delivery, Message, Moment, Time, Urgency};
+use crate::planted::{self, Bug};
 use crate::policy::duration;
 
 /// Minutes until it is sent again, after the first failure and those that follow. Not a setting: folding an old journal must give the
@@ -22,6 +23,8 @@ use crate::policy::duration;
 const AGAIN: [u64; 3] = [1, 2, 5];
 /// Every delivery is answered within this; what is not was lost with its answer.
 const ANSWERED: Duration = Duration::from_secs(10 * 60);
+/// After so many rounds in vain, which are minutes, every other channel hears what none of those takes that it is for: once.
+const FALL_BACK: u32 = 1;
 /// What nobody took for so long is no news any more.
 const GIVEN_UP: Duration = Duration::from_secs(24 * 60 * 60);
 /// News of one incident that are remembered; the oldest give way.
@@ -36,6 +39,9 @@ pub struct Untold {
     pub again_at: Time,
     /// How many times it was sent again.
     pub rounds: u32,
+    /// Whether every other channel was told that those which it is for do not take it.
+    #[serde(default)]
+    pub fell_back: bool,
 }
 
 /// One piece of news.
@@ -66,10 +72,12 @@ impl News {
 impl Incident {
     /// It must be told, and is being sent.
     pub(super) fn must_tell(&mut self, news: &News, at: Time) {
-        let mut all = self.untold.take().map(|untold| untold.news).unwrap_or_default();
+        let before = self.untold.take();
+        let fell_back = before.as_ref().is_some_and(|untold| untold.fell_back);
+        let mut all = before.map(|untold| untold.news).unwrap_or_default();
         all.push(news.clone());
         all.drain(..all.len().saturating_sub(MOST));
-        self.untold = Some(Untold { news: all, again_at: at + ANSWERED, rounds: 0 });
+        self.untold = Some(Untold { news: all, again_at: at + ANSWERED, rounds: 0, fell_back });
     }
 
     /// Whether a message carries such news.
@@ -80,6 +88,7 @@ impl Incident {
     /// All of it is being sent again.
     pub(super) fn telling_again(&mut self, at: Time) {
         if let Some(untold) = &mut self.untold {
+            untold.fell_back |= untold.rounds >= FALL_BACK;
             untold.rounds = untold.rounds.saturating_add(1);
             untold.again_at = at + ANSWERED;
         }
@@ -140,11 +149,11 @@ impl Draft<'_> {
 
     /// Work for somebody, all about a rollback, and the end of what nobody heard of.
     fn must_be_heard(&self, message: &Message) -> bool {
-        let unheard = self.incident.page.as_ref().is_some_and(|page| page.unheard.is_some());
+        let untaken = self.incident.page.as_ref().is_some_and(|page| page.untaken);
         let is_news = message.urgency == Urgency::Ticket
             || !self.incident.attempts.is_empty()
-            || (message.moment == Moment::Closed && unheard);
-        is_news && !self.incident.lane.is_shadow()
+            || (message.moment == Moment::Closed && untaken);
+        is_news && !self.incident.lane.is_shadow() && !planted::is(Bug::NewsDropped)
     }
 
     /// Sends what no channel is known to have: to each circle of readers its last word.
@@ -171,6 +180,23 @@ impl Draft<'_> {
             message.id.clone_from(&last.message);
             self.effect(Effect::Tell(Box::new(message)));
         }
+        if untold.rounds >= FALL_BACK
+            && !untold.fell_back
+            && let Some(last) = news.iter().rfind(|news| !news.to.is_empty())
+        {
+            self.fall_back(last);
+        }
+    }
+
+    /// Tells every channel what those do not take that it is for. They are asked on.
+    fn fall_back(&mut self, news: &News) {
+        let text = format!("{}\ntold here because {} does not take it", news.text, news.to.join(", "));
+        let message = tell::message(self, news.moment, Urgency::Announce, &news.title, &text, Vec::new());
+        let News { moment, title, .. } = news.clone();
+        let again =
+            News { message: message.id.clone(), moment, urgency: Urgency::Announce, title, text, to: Vec::new(), at: self.now };
+        self.record(Event::MustTell { news: Box::new(again) });
+        self.effect(Effect::Tell(Box::new(message)));
     }
 }
 

@@ -343,7 +343,7 @@ impl<'a> Judge<'a> {
             plan::build(self.ctx, &scene, (procedure, level), &steps, &on_failure).filter(|plan| !plan.steps.is_empty());
         // A person's overrides belong to the plan that was approved, and to no other.
         let hash = decision.plan.as_ref().map(crate::model::Plan::hash);
-        if let Some(approval) = self.incident.approval.as_ref().filter(|approval| Some(&approval.plan) == hash.as_ref()) {
+        if let Some(approval) = self.incident.approved(self.now).filter(|approval| Some(&approval.plan) == hash.as_ref()) {
             scene.overrides = &approval.overrides;
         }
         decision.brakes = brakes::judge_all(&scene);

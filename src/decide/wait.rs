@@ -97,6 +97,24 @@ pub(super) fn begin(draft: &mut Draft<'_>, summary: &str) {
     }
 }
 
+/// The journal hung, or the process was away, between the end of the wait and the write: nobody expects it any more, and a veto would
+/// not have been heard. The wait begins anew; where the write was begun before, a person has it.
+pub(super) fn lapsed(draft: &mut Draft<'_>, summary: &str) {
+    let what = match &draft.incident.approval {
+        Some(approval) => format!("{} said yes", approval.by),
+        None => "the countdown ended".to_owned(),
+    };
+    let when = draft.incident.allowed_at.map(|at| format!(" at {at}")).unwrap_or_default();
+    let why = format!("{what}{when}, too long ago to act upon now");
+    if draft.incident.is_attempting() {
+        draft.end_attempt(Reason::Redecided);
+        draft.page(Reason::Redecided, Moment::Paged, &format!("stood down before the write: {why}"), true);
+        return;
+    }
+    draft.note(format!("{why}: the wait begins again"));
+    begin(draft, summary);
+}
+
 fn approval_within(draft: &Draft<'_>, plan: &Plan) -> Duration {
     let procedure = draft.ctx.policies.procedures.get(&plan.procedure).and_then(|procedure| procedure.approval_within);
     let policy = || draft.ctx.policies.get(&plan.policy).and_then(|policy| policy.approval_within);

@@ -166,7 +166,7 @@ pub(super) fn set(metrics: &Metrics, book: &Book, policies: &Policies, now: Time
     let mut holding: BTreeMap<Brake, usize> = Brake::ALL.iter().map(|brake| (*brake, 0)).collect();
     let mut untaken = 0;
     for incident in book.open() {
-        untaken += i64::from(incident.page.as_ref().is_some_and(|page| page.unheard.is_some()));
+        untaken += i64::from(incident.page.as_ref().is_some_and(|page| page.untaken));
         *open.entry(incident.phase.as_str()).or_default() += 1;
         if let (Phase::Paged, Some(brake)) = (&incident.phase, incident.held_by()) {
             *holding.entry(brake).or_default() += 1;

@@ -184,7 +184,7 @@ named! {
         TargetGone = "target_gone",
         /// Policies were reloaded and decide differently now.
         PolicyChanged = "policy_changed",
-        /// The second reading differed from the first.
+        /// The second reading differed from the first, or came too long after it.
         Redecided = "redecided",
         /// The dry run, or a reference of the old template, was refused.
         Preflight = "preflight",

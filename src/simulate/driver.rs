@@ -26,7 +26,7 @@ use crate::policy::types::Policies;
 use crate::ports::RowKind;
 
 use faulty::Faults;
-pub use kept::{Hook, Keep, Latency, Protocol, Told, Written};
+pub use kept::{DIED, Hook, Keep, Latency, NOBODY, Protocol, Told, Written};
 
 /// More steps than this at one moment is a loop.
 const STEPS_AT_ONCE: u32 = 10_000;

@@ -29,7 +29,7 @@ mod world;
 pub use channels::Delivered;
 pub use cluster::Doubt;
 pub use command::{Command, Event, Person};
-pub use driver::{Driver, Hook, Keep, Latency, Protocol, Told, Written};
+pub use driver::{DIED, Driver, Hook, Keep, Latency, NOBODY, Protocol, Told, Written};
 pub use facts::{FactSeries, Sample, Samples};
 pub use fault::{Answer, Fault, Kill, Side};
 pub use firing::{Firing, Window};

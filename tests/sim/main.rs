@@ -52,5 +52,5 @@ fn no_world_breaks_a_promise() {
         incidents as f64 / took
     );
     assert!(outcome.broken.is_empty(), "{}", run::report(&outcome));
-    assert!(outcome.writes > 0 && outcome.kills > 0, "worlds in which nothing happens prove nothing");
+    assert!(seeds < SEEDS || (outcome.writes > 0 && outcome.kills > 0), "worlds in which nothing happens prove nothing");
 }

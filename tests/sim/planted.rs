@@ -33,7 +33,7 @@ const BRAKES: [Brake; 14] = [
     Brake::Permission,
 ];
 
-const OTHERS: [Bug; 36] = [
+const OTHERS: [Bug; 38] = [
     Bug::TrustForgotten,
     Bug::HealthNotCompared,
     Bug::KnownBadForgotten,
@@ -44,6 +44,7 @@ const OTHERS: [Bug; 36] = [
     Bug::WriteWaited,
     Bug::HashNotCompared,
     Bug::YesOverridesAll,
+    Bug::NeverLapses,
     Bug::BudgetAtTheEnd,
     Bug::DedupWithoutStart,
     Bug::ResolvedTakenAsFiring,
@@ -54,6 +55,7 @@ const OTHERS: [Bug; 36] = [
     Bug::ShadowActs,
     Bug::LeapNotShifted,
     Bug::PageDropped,
+    Bug::NewsDropped,
     Bug::FoldDropsOthers,
     Bug::RollbackNotAnnounced,
     Bug::UnknownTakenAsBetter,

@@ -21,7 +21,7 @@ pub(crate) struct Stage<'a> {
 pub(crate) type Theme = fn(&mut Stage<'_>);
 
 /// All of them.
-const ALL: [(&str, Theme); 43] = [
+const ALL: [(&str, Theme); 44] = [
     ("a change long ago", releases::long_ago),
     ("trouble before the change", releases::before_the_change),
     ("one bad release after the other", releases::twice),
@@ -44,6 +44,7 @@ const ALL: [(&str, Theme); 43] = [
     ("somebody has it", people::acknowledged),
     ("a yes to another plan", people::another_plan),
     ("a yes, and then a brake", people::yes_and_brake),
+    ("a yes long ago", people::yes_long_ago),
     ("silenced", outside::silenced),
     ("over in time", outside::over_in_time),
     ("again", outside::again),

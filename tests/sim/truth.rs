@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backout::model::{AlertStatus, Digest, IncidentId, Labels, Mark, Operation, PauseScope, TargetRef, Time};
 use backout::policy::matcher::{Matcher, all_match_with};
-use backout::simulate::{Command, Driver, Event, Fault, Latency, Part, Protocol, Request, Testimony};
+use backout::simulate::{Command, DIED, Driver, Event, Fault, Latency, NOBODY, Part, Protocol, Request, Testimony};
 
 use super::track::Track;
 
@@ -254,8 +254,8 @@ impl Truth {
     }
 
     fn answer(&mut self, at: Time, operation: &Operation, refused: Option<&str>) {
-        if refused == Some("nobody answers") && operation.only_holds_back() {
-            // It waits, and may be taken in later.
+        // It waits, and may be taken in later, or is durable already.
+        if refused == Some(DIED) || (refused == Some(NOBODY) && operation.only_holds_back()) {
             self.asked.push(Done { at, operation: operation.clone() });
         }
         if let Some(why) = refused {
@@ -292,6 +292,16 @@ impl Truth {
                 other != labels && is_about(source, other) && alert.fires.always((from, to), |fires| *fires)
             };
             self.alerts.iter().any(fires)
+        })
+    }
+
+    /// Whether another alert ever inhibited it in that time.
+    pub(crate) fn ever_inhibited(&self, labels: &Labels, (from, to): (Time, Time)) -> bool {
+        self.inhibitions.iter().filter(|(_, target, since)| *since <= to && is_about(target, labels)).any(|(source, ..)| {
+            let fired = |(other, alert): (&Labels, &AlertTruth)| {
+                other != labels && is_about(source, other) && !alert.fires.always((from, to), |fires| !fires)
+            };
+            self.alerts.iter().any(fired)
         })
     }
 

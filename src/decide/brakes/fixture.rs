@@ -238,6 +238,7 @@ fn incident(target: &TargetId, now: Time) -> Incident {
         target: Some(target.clone()),
         release: Some(digest("b")),
         heard_at: now,
+        located_at: Some(now - minutes(8)),
         ..Incident::new(id, Lane::Live, "web".to_owned(), member, Phase::Deciding { since: now })
     }
 }

@@ -1,10 +1,15 @@
 //! `quiet_start`: what began while we did not look is for people. We would be guessing what happened in between.
 
+use std::time::Duration;
+
 use super::Scene;
 use super::words::{clock, span};
 use crate::decide::book::{Gap, History};
 use crate::decide::decision::Judgement;
 use crate::model::{Brake, PauseScope, Time};
+
+/// More than clocks that are kept in step differ by.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
     const BRAKE: Brake = Brake::QuietStart;
@@ -12,6 +17,10 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
         Ok(at) => at,
         Err(why) => return Judgement::blind(BRAKE, format!("when the trouble began is not known: {why}")),
     };
+    if onset.since(scene.now) > CLOCKS_DIFFER {
+        let ahead = span(onset.since(scene.now));
+        return Judgement::blind(BRAKE, format!("the trouble begins {ahead} from now: our clock or Prometheus' is wrong"));
+    }
     let Some(history) = scene.history() else {
         return Judgement::blind(BRAKE, "nothing is remembered of this target");
     };
@@ -38,15 +47,16 @@ pub(super) fn judge(scene: &Scene<'_>) -> Judgement {
 /// An incident that we knew before the gap goes on: its facts were taken while we looked. Where only the watch was silent,
 /// incidents were opened in the gap.
 fn known_before(scene: &Scene<'_>, gap: &Gap) -> bool {
-    let opened_at = scene.incident.opened_at;
-    if gap.unwatched { gap.from.is_some_and(|from| opened_at <= from) } else { opened_at < gap.to }
+    // A receipt alone is no knowledge: it may have waited in the journal all that time.
+    let Some(located_at) = scene.incident.located_at else { return false };
+    if gap.unwatched { gap.from.is_some_and(|from| located_at <= from) } else { located_at < gap.to }
 }
 
 /// Why nobody can say what ran at the onset, if so.
 fn uncovered(scene: &Scene<'_>, history: &History, onset: Time) -> Option<String> {
     let watched = history.at(onset).is_some_and(|release| release.watched);
     match history.watched_since {
-        Some(since) if since <= onset || watched || scene.incident.opened_at < since => None,
+        Some(since) if since <= onset || watched || scene.incident.located_at.is_some_and(|at| at < since) => None,
         Some(since) => Some(format!("it is watched since {}", clock(since, scene.now))),
         None => Some("it was never watched".to_owned()),
     }
@@ -86,6 +96,31 @@ mod tests {
             ("a gap that is short enough", |w| gap(w, Some(14), 9), Grip::Free, "watched"),
             ("a gap before the onset", |w| gap(w, Some(60), 10), Grip::Free, "watched"),
             ("an incident that we knew", |w| gap(w, Some(15), 7), Grip::Free, "watched"),
+            (
+                "its receipt waited while we were away",
+                |w| {
+                    gap(w, Some(15), 7);
+                    w.incident.located_at = Some(w.now - minutes(6));
+                },
+                Grip::Held,
+                "for 8m",
+            ),
+            (
+                "the trouble has yet to begin, but for what clocks differ by",
+                |w| {
+                    w.onset(w.now + minutes(1));
+                },
+                Grip::Free,
+                "watched",
+            ),
+            (
+                "the trouble has yet to begin",
+                |w| {
+                    w.onset(w.now + minutes(2));
+                },
+                Grip::Blind,
+                "begins 2m from now: our clock or Prometheus' is wrong",
+            ),
             ("the watch was silent", |w| silence(w, 16, 9), Grip::Held, "for 7m"),
             ("opened while the watch was silent", |w| silence(w, 16, 7), Grip::Held, "for 9m"),
             ("an incident from before the silence", |w| silence(w, 7, 1), Grip::Free, "watched"),

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::kept::NOBODY;
 use super::{Driver, Due};
 use crate::decide::effect::{Input, Step};
 use crate::decide::operate;
@@ -55,7 +56,7 @@ impl Driver {
 
     /// Whoever waits for longer than that is told that nobody answers.
     fn answered(&mut self, since: Time, operation: Operation, refused: Option<String>) {
-        let late = (self.now.since(since) > operate::ANSWER || !self.running).then(|| "nobody answers".to_owned());
+        let late = (self.now.since(since) > operate::ANSWER || !self.running).then(|| NOBODY.to_owned());
         if let Some(protocol) = &mut self.protocol {
             protocol.answers.push((self.now, operation, late.or(refused)));
         }

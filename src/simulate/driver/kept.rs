@@ -5,6 +5,11 @@ use std::time::Duration;
 use super::super::command::Command;
 use crate::model::{IncidentId, Moment, Operation, ReleaseRef, TargetRef, Time, Urgency};
 
+/// The answer where nothing listens, or does not in time.
+pub const NOBODY: &str = "nobody answers";
+/// The answer where it was killed in the commit of what was asked for: it may be durable, or not.
+pub const DIED: &str = "it died before it answered";
+
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
 pub struct Latency {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::kept::{DIED, NOBODY};
 use super::{Driver, Due, received};
 use crate::decide::book::Book;
 use crate::decide::effect::Input;
@@ -87,6 +88,7 @@ impl Driver {
     /// A person says something; refused if it is not possible, as the API does.
     pub fn operate(&mut self, operation: Operation) {
         let checked = operate::check(&self.book, &operation, self.clock()).map_err(|why| why.to_string());
+        let heard = self.running;
         let waits = self.running && checked.is_ok() && (!self.is_awake() || !self.takes_receipts());
         if waits && self.is_awake() {
             self.wait_for_answer(operation.clone());
@@ -96,8 +98,7 @@ impl Driver {
             Err(why) => self.transcript.world(self.now, &format!("refused: {why}")),
         }
         if let Some(protocol) = self.protocol.as_mut().filter(|_| !waits) {
-            // Nothing listens, or it was killed in the commit before the answer.
-            let deaf = (!self.running).then(|| "nobody answers".to_owned());
+            let deaf = (!self.running).then(|| if heard { DIED } else { NOBODY }.to_owned());
             protocol.answers.push((self.now, operation, deaf.or_else(|| checked.err())));
         }
     }

@@ -40,13 +40,17 @@ pub(crate) fn judge(case: &Case<'_>, asked: &Asked<'_>, found: &mut Vec<Violatio
             say("facts", &why);
         }
         let deaf = (asked.look - DEAF - Duration::from_secs(10), asked.at);
-        if truth.watch.always(deaf, |up| !up) {
+        // Where the API server comes back, everything is listed anew.
+        let listed = truth.cluster.changes().any(|at| deaf.0 <= at && at <= deaf.1);
+        if truth.watch.always(deaf, |up| !up) && !listed {
             say("deaf", "the watch heard nothing for minutes");
         }
     }
     // What nobody took is sent again, and known from then on only.
     let taken = |at: Time| at < asked.look && *truth.lives.at(at);
-    let cut = |(at, labels): &(Time, Labels)| taken(*at) && asked.noted.members.iter().any(|(_, member)| member == labels);
+    let cut = |(at, labels): &(Time, Labels)| {
+        taken(*at) && asked.noted.members.iter().any(|(joined, member)| *joined <= asked.look && member == labels)
+    };
     if asked.rules.absence && truth.cut.iter().any(cut) && !overrode("truncated") {
         say("truncated", "a notification of it was cut, and the rule draws on what was not in it");
     }
@@ -132,9 +136,10 @@ fn stormy(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
     let told = case.driver.told.iter().filter(|told| told.moment == Moment::Decided && told.at < asked.look);
     let recent = told.filter(|told| asked.at.since(told.at) < WITHIN);
     for told in recent.filter(|told| announced.iter().any(|start| told.title.starts_with(start))) {
-        for noted in told.incidents.iter().filter_map(|id| case.incidents.get(id)) {
+        for (id, noted) in told.incidents.iter().filter_map(|id| Some((id, case.incidents.get(id)?))) {
             let waits = matches!(noted.phase(asked.at), Some(Phase::Countdown { .. } | Phase::Approval { .. } | Phase::Shadowed));
-            let written = noted.writes().any(|(at, _)| *at <= asked.at && asked.at.since(*at) < WITHIN);
+            let within = |at: Time| at <= asked.at && asked.at.since(at) < WITHIN;
+            let written = case.truth.writes().any(|(at, request, ..)| request.incident == *id && within(at));
             targets.extend(noted.target.as_ref().filter(|_| (waits && noted.is_open(asked.at)) || written));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backout::decide::incident::Phase;
 use backout::journal::snapshot;
 use backout::model::{Labels, Reason};
 
@@ -32,7 +33,13 @@ pub(crate) fn judge(case: &Case<'_>, found: &mut Vec<Violation>) {
             Reason::Recovered => Duration::from_secs(2) + case.truth.latency.read * 2,
             _ => Duration::from_secs(12 * 60),
         };
-        let window = (*at - back, *at);
+        // Where the commit hung, it was found long before. By our clock: not where that was set.
+        let found_at = noted.phases.iter().find_map(|(_, phase)| match phase {
+            Phase::Closed { at, .. } if case.truth.leaps.is_empty() => Some(*at),
+            _ => None,
+        });
+        let over = found_at.map_or(*at, |found_at| found_at.min(*at));
+        let window = (over - back, over);
         let fires = |labels: &Labels| {
             let alert = case.truth.alerts.get(labels);
             alert.is_some_and(|alert| alert.fires.always(window, |fires| *fires)) && !case.truth.ever_silenced(labels, window)

@@ -20,6 +20,9 @@ use crate::rules::Rules;
 use crate::truth::{Done, Truth};
 use crate::world::World;
 
+/// How long it counts that somebody said yes, or that nobody vetoed.
+const LASTS: Duration = Duration::from_secs(600);
+
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
@@ -93,13 +96,24 @@ impl Case<'_> {
         self.done(to).chain(self.truth.asked.iter().filter(move |done| done.at <= to))
     }
 
+    /// Whether a wait was over so long before a write that it counts no more.
+    fn has_lapsed(&self, over: Time, at: Time) -> bool {
+        // Where our clock was set, it may count longer than what passed.
+        self.truth.leaps.is_empty() && at > over + LASTS + self.slack() + Duration::from_secs(60)
+    }
+
+    /// What people asked for so shortly before that a yes among it still counts.
+    fn asked_lately(&self, to: Time) -> impl Iterator<Item = &Done> {
+        self.asked(to).filter(move |done| !self.has_lapsed(done.at, to))
+    }
+
     pub(crate) fn was_approved(&self, incident: &IncidentId, at: Time) -> bool {
-        self.asked(at).any(|done| matches!(&done.operation, Operation::Approve { incident: of, .. } if of == incident))
+        self.asked_lately(at).any(|done| matches!(&done.operation, Operation::Approve { incident: of, .. } if of == incident))
     }
 
     /// Whether a person said that this brake does not count.
     pub(crate) fn overrode(&self, incident: &IncidentId, brake: &str, at: Time) -> bool {
-        self.asked(at).any(|done| match &done.operation {
+        self.asked_lately(at).any(|done| match &done.operation {
             Operation::Approve { incident: of, overrides, .. } => of == incident && overrides.iter().any(|name| name == brake),
             _ => false,
         })

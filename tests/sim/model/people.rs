@@ -43,7 +43,7 @@ pub(crate) fn judge(case: &Case<'_>, asked: &Asked<'_>, found: &mut Vec<Violatio
         if acknowledged(case, asked, intended) {
             say("acknowledged", "somebody has it, and neither approved nor let it go");
         }
-        if let Some(why) = touched(case, asked) {
+        if let Some(why) = touched(case, asked, intended) {
             say("human_write", &why);
         }
     }
@@ -59,6 +59,16 @@ fn hurried(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
     let least = first + asked.rules.settle + asked.rules.countdown;
     if asked.at < least {
         return Some(format!("{} s too early", least.since(asked.at).as_secs()));
+    }
+    let mut phases = asked.noted.phases.iter().rev().skip_while(|(since, _)| *since > asked.at).peekable();
+    while let Some((since, phase)) = phases.next() {
+        let over = matches!(phase, Phase::Preparing { .. });
+        if over && phases.peek().is_some_and(|(_, before)| matches!(before, Phase::Countdown { .. })) {
+            if case.has_lapsed(*since, asked.at) {
+                return Some(format!("it was over at {}, too long ago", case.clock(*since)));
+            }
+            break;
+        }
     }
     // A countdown that a restart, a leap, or a longer absence of ours met began again.
     let truth = &case.truth;
@@ -134,9 +144,9 @@ fn acknowledged(case: &Case<'_>, asked: &Asked<'_>, intended: Time) -> bool {
 }
 
 /// Somebody else's write after the onset. The guard of the write sees it to the last.
-fn touched(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
+fn touched(case: &Case<'_>, asked: &Asked<'_>, intended: Time) -> Option<String> {
     let written = case.truth.writes().find(|(at, request, ..)| *at >= asked.at && request.incident == asked.request.incident)?.0;
-    let onsets = asked.noted.members.iter().filter(|(joined, _)| *joined <= asked.at);
+    let onsets = asked.noted.members.iter().filter(|(joined, _)| *joined <= intended);
     let onset = onsets.filter_map(|(joined, labels)| case.onset(*joined, labels)).min()?;
     let after = |at: &Time| *at >= onset + Duration::from_secs(1) && *at < written;
     let target = &asked.request.target;

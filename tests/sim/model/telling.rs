@@ -33,7 +33,9 @@ fn incidents_are_told(case: &Case<'_>, found: &mut Vec<Violation>) {
         let Some(by) = case.truth.good(noted.opened, BOUND + settle + more(case)) else { continue };
         let over = noted.closed.as_ref().is_some_and(|(closed, reason)| *closed <= by && *reason == Reason::Recovered);
         let told = case.driver.told.iter().any(|told| told.incidents.contains(id) && noted.opened <= told.at && told.at <= by);
-        if !told && !over {
+        // Whoever did something about it knows of it.
+        let known = case.done(by).any(|done| done.operation.incident() == Some(id));
+        if !told && !over && !known {
             let number = case.driver.transcript.number_of(id).unwrap_or(0);
             let text = format!("#{number}, opened at {}: nobody heard of it until {}", case.clock(noted.opened), case.clock(by));
             found.push(Violation { check: "told", text });
@@ -52,7 +54,8 @@ fn alerts_lead_to_incidents(case: &Case<'_>, found: &mut Vec<Violation>) {
         for (from, to, fires) in alert.fires.pieces(case.truth.begin, case.truth.end) {
             let Some(by) = case.truth.good(from, Duration::from_secs(300) + more(case)) else { continue };
             // What is silenced, or of which no peer could tell, is not sent.
-            let sent = !case.truth.ever_silenced(labels, (from, by)) && case.peers_up(from, by);
+            let held = case.truth.ever_silenced(labels, (from, by)) || case.truth.ever_inhibited(labels, (from, by));
+            let sent = !held && case.peers_up(from, by);
             if !*fires || to <= by || !sent {
                 continue;
             }
@@ -91,8 +94,9 @@ fn proofs_are_true(case: &Case<'_>, found: &mut Vec<Violation>) {
     for told in case.driver.told.iter().filter(|told| told.moment == Moment::Verified) {
         for (id, noted) in told.incidents.iter().filter_map(|id| case.incidents.get(id).map(|noted| (id, noted))) {
             let Some(rules) = case.rules(&noted.policy) else { continue };
-            let back = case.slack() + case.truth.latency.tell + case.truth.latency.read + Duration::from_secs(60);
-            let window = (told.at - back, told.at);
+            // It may be told much later than it was found.
+            let verdict = noted.ended.iter().copied().filter(|at| *at <= told.at).max().unwrap_or(told.at);
+            let window = (verdict - case.slack() - case.truth.latency.read - Duration::from_secs(60), verdict);
             let number = case.driver.transcript.number_of(id).unwrap_or(0);
             let mut say = |why: &str| {
                 let text = format!("{} #{number} was told to be proven: {why}", case.clock(told.at));
@@ -100,7 +104,7 @@ fn proofs_are_true(case: &Case<'_>, found: &mut Vec<Violation>) {
             };
             let fires =
                 |labels: &Labels| case.truth.alerts.get(labels).is_some_and(|alert| alert.fires.always(window, |fires| *fires));
-            let mut known = noted.members.iter().filter(|(joined, _)| *joined < told.at);
+            let mut known = noted.members.iter().filter(|(joined, _)| *joined < verdict);
             if rules.proves_alert && known.any(|(_, labels)| fires(labels)) {
                 say("an alert of it fires");
             }

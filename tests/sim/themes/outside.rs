@@ -127,6 +127,14 @@ pub(super) fn clock_set(on: &mut Stage<'_>) {
 
 /// No channel takes the page, for a while.
 pub(super) fn untold(on: &mut Stage<'_>) {
+    if on.dice.one_in(2) {
+        // It is all over before anybody can hear of it.
+        on.bad_release();
+        on.line("on executing +100ms down channel".to_owned());
+        let up = on.dice.number(1700, 2000);
+        on.line(format!("on executing +{up}s up channel"));
+        return;
+    }
     on.stand(1);
     let (t, up) = (on.begin(), on.dice.number(200, 400));
     on.trouble(t, 0);

@@ -109,3 +109,14 @@ pub(super) fn yes_and_brake(on: &mut Stage<'_>) {
     let after = on.dice.number(10, 100);
     on.line(format!("on approval +{after}s approve by=bob"));
 }
+
+/// The process dies between the yes and the write, and stays away.
+pub(super) fn yes_long_ago(on: &mut Stage<'_>) {
+    on.rules.mode = Mode::Approve;
+    on.bad_release();
+    let after = on.dice.number(2, 60);
+    on.line(format!("on approval +{after}s approve by=bob"));
+    on.line("on preparing +200ms crash".to_owned());
+    let away = on.dice.number(300, 1800);
+    on.line(format!("on preparing +{away}s start"));
+}
