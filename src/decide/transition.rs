@@ -243,9 +243,11 @@ impl Incident {
             Event::Wanted { facts } => self.wanted.clone_from(facts),
             Event::Decided { decision } => {
                 self.decided_at = self.decided_at.or(Some(at));
-                // Brakes are judged only where a rule said rollback.
-                let wanted = (!decision.brakes.is_empty()).then_some(at);
-                self.rollback_wanted_at = wanted.map(|at| self.rollback_wanted_at.unwrap_or(at));
+                // Brakes are judged only where a rule said rollback. What was attempted was wanted, whatever is decided after it.
+                let wanted = !decision.brakes.is_empty();
+                if wanted || self.attempts.is_empty() {
+                    self.rollback_wanted_at = wanted.then(|| self.rollback_wanted_at.unwrap_or(at));
+                }
                 self.change_landed_at = decision.change_landed_at.or(self.change_landed_at);
                 self.decision = Some(Arc::clone(decision));
             }

@@ -104,8 +104,10 @@ fn renew(history: &mut History, uid: &str) {
 
 /// Another release is there: the one that ran is closed, the new one stands last.
 fn replace(history: &mut History, event: &WatchEvent, at: Time) {
-    // After a gap the old release ended when the new one was written, not when we came back.
-    let end = if event.relearned { event.first_write.min(at) } else { at };
+    // The old release ended when the new one was written, not when we came back after a gap, or were told of it.
+    let is_new = history.releases.last().is_none_or(|previous| previous.live_since + GRAIN < event.first_write);
+    let told_late = is_new && event.first_write + GRAIN < at;
+    let end = if event.relearned || told_late { event.first_write.min(at) } else { at };
     close(history, end);
     let previous = history.releases.last().cloned();
     let known = history.releases.iter().position(|release| release.digest == event.release);
@@ -240,6 +242,19 @@ mod tests {
         assert_eq!((last(&history).digest.clone(), last(&history).live_since), (digest("b"), at(20)));
         assert_eq!(history.watched_since, Some(at(0)));
         assert!(history.rollbacks.is_empty());
+    }
+
+    #[test]
+    fn a_release_ended_when_the_next_one_was_written_however_late_that_is_told() {
+        let mut history = History::default();
+        watched(&mut history, &event("a", 0, true), at(0));
+        watched(&mut history, &event("b", 20, false), at(23));
+        let old = history.release(&digest("a")).expect("kept");
+        assert_eq!((old.healthy, old.last_available), (minutes(20), Some(at(20))));
+        // One that comes back is as old as ever: when it was put there is not known but from us.
+        watched(&mut history, &event("b", 20, true), at(25));
+        watched(&mut history, &event("a", 0, true), at(30));
+        assert_eq!(history.release(&digest("b")).expect("kept").healthy, minutes(5));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use backout::model::{Labels, Moment, Operation, Time};
 
 use super::writing::say;
 use super::{Asked, Case, Violation};
+use crate::journal::Noted;
 use crate::truth::{Done, Truth};
 
 /// What a storm is looked for in.
@@ -48,8 +49,15 @@ pub(crate) fn judge(case: &Case<'_>, asked: &Asked<'_>, found: &mut Vec<Violatio
     }
     // What nobody took is sent again, and known from then on only.
     let taken = |at: Time| at < asked.look && *truth.lives.at(at);
+    // It is about the incident that the alert was in already, or joined next.
+    let joined = |noted: &Noted, labels: &Labels| -> Vec<Time> {
+        noted.members.iter().filter(|(_, member)| member == labels).map(|(joined, _)| *joined).collect()
+    };
     let cut = |(at, labels): &(Time, Labels)| {
-        taken(*at) && asked.noted.members.iter().any(|(joined, member)| *joined <= asked.look && member == labels)
+        let live = case.incidents.values().filter(|noted| !noted.shadow);
+        let next = live.flat_map(|noted| joined(noted, labels)).filter(|joined| at <= joined).min();
+        let of_it = joined(asked.noted, labels).into_iter().filter(|joined| *joined <= asked.look);
+        taken(*at) && of_it.into_iter().any(|joined| joined < *at || Some(joined) == next)
     };
     if asked.rules.absence && truth.cut.iter().any(cut) && !overrode("truncated") {
         say("truncated", "a notification of it was cut, and the rule draws on what was not in it");

@@ -54,9 +54,12 @@ fn alerts_lead_to_incidents(case: &Case<'_>, found: &mut Vec<Violation>) {
         for (from, to, fires) in alert.fires.pieces(case.truth.begin, case.truth.end) {
             let Some(by) = case.truth.good(from, Duration::from_secs(300) + more(case)) else { continue };
             // What is silenced, or of which no peer could tell, is not sent.
-            let held = case.truth.ever_silenced(labels, (from, by)) || case.truth.ever_inhibited(labels, (from, by));
-            let sent = !held && case.peers_up(from, by);
-            if !*fires || to <= by || !sent {
+            // Nor is what is taken for the firing before it, the end of which was not sent either.
+            let since = alert.begins.iter().map(|(at, _)| *at).rfind(|at| *at < from).unwrap_or(from);
+            let held = case.truth.ever_silenced(labels, (since, by)) || case.truth.ever_inhibited(labels, (since, by));
+            let sent = !held && case.peers_up(since, by);
+            let acts = case.rules_at(&rules.name, by).is_some_and(|rules| rules.mode != crate::rules::Mode::Shadow);
+            if !*fires || to <= by || !sent || !acts {
                 continue;
             }
             let about = |noted: &Noted| {
@@ -154,6 +157,9 @@ impl Case<'_> {
         let commands = protocol.map(|protocol| protocol.commands.as_slice()).unwrap_or_default();
         let mut up = true;
         for (at, command) in commands.iter().filter(|(at, _)| *at <= to) {
+            if *at >= from && !up {
+                return false;
+            }
             if let backout::simulate::Command::World(backout::simulate::Event::Down(part, down)) = command
                 && matches!(part, backout::simulate::Part::Alertmanager(_))
             {
@@ -161,9 +167,6 @@ impl Case<'_> {
                     return false;
                 }
                 up = !*down;
-            }
-            if *at >= from && !up {
-                return false;
             }
         }
         up
