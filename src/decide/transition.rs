@@ -241,16 +241,7 @@ impl Incident {
                 self.retry = Some(Retry { purpose: *purpose, at: *until, tries: *tries });
             }
             Event::Wanted { facts } => self.wanted.clone_from(facts),
-            Event::Decided { decision } => {
-                self.decided_at = self.decided_at.or(Some(at));
-                // Brakes are judged only where a rule said rollback. What was attempted was wanted, whatever is decided after it.
-                let wanted = !decision.brakes.is_empty();
-                if wanted || self.attempts.is_empty() {
-                    self.rollback_wanted_at = wanted.then(|| self.rollback_wanted_at.unwrap_or(at));
-                }
-                self.change_landed_at = decision.change_landed_at.or(self.change_landed_at);
-                self.decision = Some(Arc::clone(decision));
-            }
+            Event::Decided { decision } => self.decided(decision, at),
             Event::Policy { name, paging } => {
                 self.policy.clone_from(name);
                 self.paging = *paging;
@@ -304,6 +295,17 @@ impl Incident {
             }
             _ => {}
         }
+    }
+
+    fn decided(&mut self, decision: &Arc<Decision>, at: Time) {
+        self.decided_at = self.decided_at.or(Some(at));
+        // Brakes are judged only where a rule said rollback. What was attempted was wanted, whatever is decided after it.
+        let wanted = !decision.brakes.is_empty();
+        if wanted || self.attempts.is_empty() {
+            self.rollback_wanted_at = wanted.then(|| self.rollback_wanted_at.unwrap_or(at));
+        }
+        self.change_landed_at = decision.change_landed_at.or(self.change_landed_at);
+        self.decision = Some(Arc::clone(decision));
     }
 
     fn join(&mut self, member: &Member, at: Time) {
