@@ -60,15 +60,11 @@ fn hurried(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
     if asked.at < least {
         return Some(format!("{} s too early", least.since(asked.at).as_secs()));
     }
-    let mut phases = asked.noted.phases.iter().rev().skip_while(|(since, _)| *since > asked.at).peekable();
-    while let Some((since, phase)) = phases.next() {
-        let over = matches!(phase, Phase::Preparing { .. });
-        if over && phases.peek().is_some_and(|(_, before)| matches!(before, Phase::Countdown { .. })) {
-            if case.has_lapsed(*since, asked.at) {
-                return Some(format!("it was over at {}, too long ago", case.clock(*since)));
-            }
-            break;
-        }
+    let ends = |pair: &&[(Time, Phase)]| matches!(pair, [(_, Phase::Countdown { .. }), (at, Phase::Preparing { .. })] if *at <= asked.at);
+    if let Some([_, (over, _)]) = asked.noted.phases.windows(2).rfind(ends)
+        && case.has_lapsed(*over, asked.at)
+    {
+        return Some(format!("it was over at {}, too long ago", case.clock(*over)));
     }
     // A countdown that a restart, a leap, or a longer absence of ours met began again.
     let truth = &case.truth;
