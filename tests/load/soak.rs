@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::support::{Alertmanager, Backout, Release, Setup, Sink, http, now};
+use crate::support::{Alertmanager, Backout, Release, Setup, Sink, http, now, sum};
 use crate::{megabytes, say, share};
 
 const GROUPS: usize = 2_000;
@@ -214,11 +214,11 @@ fn size_of(data: &Path) -> f64 {
 
 /// Whether all of it is flat, and what was done meanwhile.
 async fn close(mut backout: Backout, sender: &Alertmanager, samples: &[Sample]) {
-    let counted = async |name: &str, pairs: &[(&str, &str)]| backout.metric(name, pairs).await;
-    let accepted = counted("backout_webhook_requests_total", &[("result", "accepted")]).await;
-    let all = counted("backout_webhook_requests_total", &[]).await;
-    let closed = counted("backout_incidents_closed_total", &[]).await;
+    // Of one moment: Alertmanager goes on sending.
     let metrics = backout.metrics().await;
+    let accepted = sum(&metrics, "backout_webhook_requests_total", &[("result", "accepted")]);
+    let all = sum(&metrics, "backout_webhook_requests_total", &[]);
+    let closed = sum(&metrics, "backout_incidents_closed_total", &[]);
     let shown = |line: &&str| line.starts_with("backout_incidents_open{") || line.starts_with("backout_webhook_requests_total{");
     let figures: Vec<&str> = metrics.lines().filter(shown).filter(|line| !line.ends_with(" 0")).collect();
     say(&format!("\n{}", figures.join("\n")));

@@ -208,15 +208,9 @@ impl Backout {
         answer.text().await.expect("a body")
     }
 
-    /// The sum over the series of one metric that have all these `name="value"` pairs; 0 when there is none.
+    /// [`sum`] of what `/metrics` says now.
     pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let text = self.metrics().await;
-        let wanted: Vec<_> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
-        text.lines()
-            .filter_map(|line| line.strip_prefix(name))
-            .filter(|rest| rest.starts_with(['{', ' ']) && wanted.iter().all(|pair| rest.contains(pair)))
-            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        sum(&self.metrics().await, name, labels)
     }
 
     /// Another command of the same binary, run to its end.
@@ -230,4 +224,14 @@ impl Backout {
         let run = move || Self::command(&args.iter().map(String::as_str).collect::<Vec<_>>());
         tokio::task::spawn_blocking(run).await.expect("it runs")
     }
+}
+
+/// The sum over the series of one metric in a text of `/metrics` that have all these `name="value"` pairs; 0 when there is none.
+pub(crate) fn sum(metrics: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let wanted: Vec<_> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
+    let series = metrics.lines().filter_map(|line| line.strip_prefix(name));
+    series
+        .filter(|rest| rest.starts_with(['{', ' ']) && wanted.iter().all(|pair| rest.contains(pair)))
+        .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }

@@ -21,7 +21,7 @@ mod till;
 mod wait;
 
 pub(crate) use alertmanager::{Alertmanager, Release, route_to_webhook};
-pub(crate) use backout::{Backout, Setup, TOKEN};
+pub(crate) use backout::{Backout, Setup, TOKEN, sum};
 pub(crate) use bed::{beside, built, tool};
 pub(crate) use control_plane::{BACKOUT_USER, ControlPlane, Write, client_of};
 pub(crate) use gate::Gate;
