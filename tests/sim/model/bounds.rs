@@ -111,8 +111,7 @@ fn not_known(case: &Case<'_>, asked: &Asked<'_>) -> Option<String> {
 
 /// An alert of the target said that its data may be corrupt, and people were paged about it.
 fn latched(case: &Case<'_>, asked: &Asked<'_>) -> bool {
-    // Whoever paused everything may have been paged before anything was decided.
-    if !asked.rules.latch || !case.truth.pauses.is_empty() {
+    if !asked.rules.latch {
         return false;
     }
     let cleared = |done: &Done| matches!(done.operation, Operation::Clear { .. });
