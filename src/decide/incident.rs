@@ -465,3 +465,38 @@ impl Incident {
         Some(end.since(self.onset().ok()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::brakes::fixture::World;
+    use super::*;
+
+    #[test]
+    fn the_brake_of_its_page_counts_while_people_have_it_and_where_that_was_its_end() {
+        let World { mut incident, now, .. } = World::new();
+        incident.page = Some(Page {
+            reason: Reason::BrakeHeld,
+            brake: Some(Brake::Storm),
+            cause: None,
+            folded_into: None,
+            unlisted_since: None,
+            opened_at: Some(now),
+            text: String::new(),
+            announced: false,
+            unheard: None,
+            untaken: false,
+            sent_at: now,
+            count: 1,
+        });
+        let closed = |reason| Phase::Closed { at: now, reason };
+        for (phase, held) in [
+            (Phase::Paged, Some(Brake::Storm)),
+            (closed(Reason::BrakeHeld), Some(Brake::Storm)),
+            (closed(Reason::Recovered), None),
+            (Phase::Deciding { since: now }, None),
+        ] {
+            incident.phase = phase.clone();
+            assert_eq!(incident.held_by(), held, "{phase:?}");
+        }
+    }
+}

@@ -142,3 +142,17 @@ pub(super) fn place(incident: &Incident) -> String {
 pub(super) fn nowhere(policy: &str) -> String {
     format!("policy {policy}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::brakes::fixture::World;
+    use super::*;
+
+    #[test]
+    fn without_a_target_the_policy_is_the_place() {
+        let World { mut incident, .. } = World::new();
+        assert_eq!(place(&incident), "deployment/shop/web");
+        incident.target = None;
+        assert_eq!(place(&incident), "policy web");
+    }
+}

@@ -441,3 +441,29 @@ fn joined(draft: &mut Draft<'_>, member: Member) {
         Phase::Closed { reason, .. } => draft.note(format!("an alert came after the close ({reason})")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::brakes::fixture::{World, minutes};
+    use super::*;
+    use crate::model::Texts;
+
+    #[test]
+    fn an_alert_that_is_told_again_brings_its_newest_words() {
+        let World { mut book, incident, limits, now, .. } = World::new();
+        let id = incident.id.clone();
+        let mut alert = incident.members.values().next().expect("the fixture has one").alert.clone();
+        book.incidents.insert(id.clone(), incident);
+        book.reindex();
+        alert.annotations = Texts::from([("summary", "worse than before")]);
+        let (policies, occurrence) = (Policies::default(), alert.occurrence());
+        let ctx = Context { policies: &policies, limits: &limits, cluster: None };
+        let (mut step, later) = (Step::default(), now + minutes(5));
+        let heard = firing(&ctx, &book, later, (alert, later, false), &mut step);
+        assert!(matches!(heard, Heard::Duplicate));
+        step.records.iter().for_each(|stamped| book.fold(stamped).expect("it fits"));
+        let member = book.incidents[&id].members.get(occurrence).expect("still there");
+        assert_eq!(member.alert.annotations.get("summary"), Some("worse than before"));
+        assert_eq!(member.received_at, now - minutes(8), "it was known since then");
+    }
+}
