@@ -93,7 +93,7 @@ async fn requests(backout: &Backout, result: &str) -> f64 {
 
 async fn failures(sender: &Alertmanager) -> f64 {
     eventually("Alertmanager tells its figures", Duration::from_secs(30), async || {
-        let figure = sender.try_metric("alertmanager_notifications_failed_total", "integration=\"webhook\"");
+        let figure = sender.try_metric("alertmanager_notifications_failed_total", &[("integration", "webhook")]);
         figure.await.map_err(|error| error.to_string())
     })
     .await

@@ -222,7 +222,7 @@ async fn close(mut backout: Backout, sender: &Alertmanager, samples: &[Sample]) 
     let shown = |line: &&str| line.starts_with("backout_incidents_open{") || line.starts_with("backout_webhook_requests_total{");
     let figures: Vec<&str> = metrics.lines().filter(shown).filter(|line| !line.ends_with(" 0")).collect();
     say(&format!("\n{}", figures.join("\n")));
-    let failed = sender.metric("alertmanager_notifications_failed_total", "integration=\"webhook\"").await;
+    let failed = sender.metric("alertmanager_notifications_failed_total", &[("integration", "webhook")]).await;
     assert!(backout.stop().await.success(), "{}", backout.log());
     let output = Backout::run(&["journal", "verify", "--output", "json", "--data", &backout.data_dir().to_string_lossy()]).await;
     let journal: Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::bed::built;
+use super::metrics::sum;
 use super::process::Process;
 use super::wait::eventually;
 use super::{free_port, http, now};
@@ -167,16 +168,15 @@ impl Alertmanager {
         self.process.pid()
     }
 
-    /// The sum over the series of one of its metrics that have this `name="value"` pair.
-    pub(crate) async fn metric(&self, name: &str, pair: &str) -> f64 {
-        self.try_metric(name, pair).await.expect("an answer")
+    /// [`sum()`] of what its `/metrics` says now.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.try_metric(name, labels).await.expect("an answer")
     }
 
     /// The same of one that may be too busy to answer in time.
-    pub(crate) async fn try_metric(&self, name: &str, pair: &str) -> Result<f64, reqwest::Error> {
+    pub(crate) async fn try_metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64, reqwest::Error> {
         let text = self.http.get(format!("{}/metrics", self.url)).send().await?.text().await?;
-        let series = text.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.contains(pair));
-        Ok(series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        Ok(sum(&text, name, labels))
     }
 
     pub(crate) fn kill9(&mut self) {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::http;
+use super::metrics::sum;
 use super::process::Process;
 use super::wait::eventually;
 
@@ -208,7 +209,7 @@ impl Backout {
         answer.text().await.expect("a body")
     }
 
-    /// [`sum`] of what `/metrics` says now.
+    /// [`sum()`] of what `/metrics` says now.
     pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         sum(&self.metrics().await, name, labels)
     }
@@ -224,14 +225,4 @@ impl Backout {
         let run = move || Self::command(&args.iter().map(String::as_str).collect::<Vec<_>>());
         tokio::task::spawn_blocking(run).await.expect("it runs")
     }
-}
-
-/// The sum over the series of one metric in a text of `/metrics` that have all these `name="value"` pairs; 0 when there is none.
-pub(crate) fn sum(metrics: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
-    let wanted: Vec<_> = labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
-    let series = metrics.lines().filter_map(|line| line.strip_prefix(name));
-    series
-        .filter(|rest| rest.starts_with(['{', ' ']) && wanted.iter().all(|pair| rest.contains(pair)))
-        .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
 }
