@@ -383,4 +383,66 @@ mod tests {
             assert!(page.contains(wanted), "no {wanted:?}");
         }
     }
+
+    #[test]
+    fn each_state_has_its_colour_and_only_what_is_over_has_an_end() {
+        let mut incident = example();
+        let at = incident.opened_at;
+        let closed = |reason| Phase::Closed { at, reason };
+        for (phase, tone, state, over) in [
+            (Phase::Paged, "bad", "paged", false),
+            (Phase::Verified, "good", "verified", false),
+            (closed(Reason::Verified), "good", "closed: verified", true),
+            (closed(Reason::Recovered), "good", "closed: recovered", true),
+            (closed(Reason::Vetoed), "dim", "closed: vetoed", true),
+            (Phase::Shadowed, "dim", "shadowed", false),
+            (Phase::FixForward, "look", "fix forward", false),
+            (Phase::Deciding { since: at }, "go", "deciding", false),
+        ] {
+            incident.phase = phase;
+            let page = Page::of(&incident, &[]);
+            assert_eq!((page.state_tone, page.state.as_str(), page.closed.is_some()), (tone, state, over));
+        }
+    }
+
+    #[test]
+    fn what_was_decided_is_told_in_words_and_colours() {
+        let unknown = Truth::Unknown("no answer".to_owned());
+        assert_eq!(truth(&Truth::True), ("true", "good", None));
+        assert_eq!(truth(&Truth::False), ("false", "dim", None));
+        assert_eq!(truth(&unknown), ("unknown", "look", Some("no answer")));
+    }
+
+    #[test]
+    fn a_page_that_was_sent_says_only_what_the_verdict_did_not() {
+        let mut incident = example();
+        let summary = incident.decision.as_ref().expect("a decision").summary.clone();
+        let mut said = |text: &str| {
+            let page = serde_json::json!({"reason": "rule_unknown", "text": text, "sent_at": 0, "count": 1});
+            incident.page = Some(serde_json::from_value(page).expect("a page"));
+            Page::of(&incident, &[]).page.expect("a page").text.map(str::to_owned)
+        };
+        assert_eq!(said(&summary), None);
+        assert_eq!(said("and more").as_deref(), Some("and more"));
+    }
+
+    #[test]
+    fn times_are_told_to_the_second_and_labels_without_the_name() {
+        let incident = example();
+        assert_eq!(when(Time::from_millis(1_767_225_600_123)), "2026-01-01 00:00:00Z");
+        assert_eq!(span(Duration::from_millis(59_940)), "59.9s");
+        assert_eq!(span(Duration::from_millis(60_900)), "1m");
+        let member = incident.members.values().next().expect("an alert");
+        let row = alert(member);
+        assert_eq!(row.name, member.alert.label("alertname"));
+        assert!(row.labels.contains("namespace=\"") && !row.labels.contains("alertname="), "{}", row.labels);
+    }
+
+    #[test]
+    fn what_hides_is_marked_on_the_page() {
+        let mut incident = example();
+        incident.policy = "roll\u{202e}back".to_owned();
+        let page = page(&incident, &[]).expect("a page");
+        assert!(!page.contains('\u{202e}') && page.contains("roll\u{fffd}back"), "what is written backwards is seen");
+    }
 }

@@ -244,7 +244,10 @@ fn short(hash: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::model::{ChangeId, ChangeKind, Evidence, Reason, TargetRef, Time};
 
     #[test]
     fn text_from_outside_stays_inside_its_fence() {
@@ -252,5 +255,106 @@ mod tests {
         assert_eq!(code("a\nb"), "`a b`");
         assert_eq!(code("`rm -rf`"), "`` `rm -rf` ``");
         assert_eq!(cell("a|b"), "`a¦b`");
+        assert_eq!(code("`begins"), "`` `begins ``");
+        assert_eq!(code("ends`"), "`` ends` ``");
+    }
+
+    /// An incident of the demo, as its API told it.
+    fn example() -> Incident {
+        serde_json::from_str(include_str!("example.json")).expect("an incident")
+    }
+
+    fn posted(id: &str, at: Time) -> PostedChange {
+        PostedChange {
+            id: ChangeId(id.to_owned()),
+            content: String::new(),
+            target: TargetRef::deployment("shop", "checkout").expect("valid names"),
+            kind: ChangeKind::Flag,
+            from: Some("off".to_owned()),
+            to: Some("on".to_owned()),
+            by: "alice".to_owned(),
+            at,
+            barrier: id == "barrier",
+            url: (id == "barrier").then(|| "https://ci.example/7".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_report_reads_as_it_was_read() {
+        let mut incident = example();
+        let at = incident.opened_at;
+        incident.forgotten_alerts = 2;
+        incident.passed_over = vec![("by-helm".to_owned(), "no release".to_owned())];
+        let sections = [("logs".to_owned(), "```\nfenced\n```".to_owned())].into();
+        incident.evidence = Some(Arc::new(Evidence { sections, missing: vec!["events".to_owned()] }));
+        let changes = [posted("flag", at), posted("barrier", at)];
+        let report = markdown_with(&incident, &changes.iter().collect::<Vec<_>>());
+        for (part, told) in [
+            ("what it is", "# Incident i"),
+            ("its state", "State: **closed**, opened 2026-"),
+            ("what is not listed", "\n2 alerts that ended before are not listed.\n"),
+            ("a way not taken", "\nProcedure `by-helm` was passed over, with nothing touched: `no release`\n"),
+            ("the decision", "\n## Decision: rollback ("),
+            ("the figures", "\n## Figures\n\n- time to detect: 6s257ms\n"),
+            ("a change", &format!("- {at} `flag off -> on by alice`\n")),
+            ("a barrier", &format!("- {at} `flag off -> on by alice`, **a data barrier**, `https://ci.example/7`\n")),
+            ("a longer fence than the text has", "### `logs`\n\n````\n```\nfenced\n```\n````\n"),
+            ("what is missing", "- not collected: `events`\n"),
+        ] {
+            assert!(report.contains(told), "{part}: no {told:?} in\n{report}");
+        }
+        assert!(report.contains("\n## Alerts\n") && report.contains("|---|---|---|---|\n| `"), "{report}");
+    }
+
+    #[test]
+    fn what_there_is_none_of_is_not_spoken_of() {
+        let report = markdown(&example());
+        assert_eq!(report, markdown_with(&example(), &[]));
+        assert!(report.starts_with("# Incident"), "{report}");
+        for title in ["are not listed", "## Changes that were posted", "no firing alert satisfies", "was passed over"] {
+            assert!(!report.contains(title), "{title}");
+        }
+        let mut unmatched = example();
+        let decision = Arc::make_mut(unmatched.decision.as_mut().expect("a decision"));
+        decision.rules[0].matchers = false;
+        assert!(markdown(&unmatched).contains("  - no firing alert satisfies its matchers\n"));
+    }
+
+    #[test]
+    fn changes_from_a_day_before_the_onset_until_the_end_belong_to_an_incident() {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const MILLI: Duration = Duration::from_millis(1);
+        let mut incident = example();
+        let onset = incident.onset().expect("an onset");
+        assert!(onset < incident.opened_at);
+        let Phase::Closed { at: end, .. } = incident.phase else { panic!("it is closed") };
+        let changes = [
+            posted("too early", onset - DAY - MILLI),
+            posted("a day before", onset - DAY),
+            posted("between", incident.opened_at),
+            posted("at the end", end),
+            posted("too late", end + MILLI),
+        ];
+        let ids = |incident: &Incident| around(incident, &changes).iter().map(|change| change.id.0.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&incident), ["a day before", "between", "at the end"]);
+        incident.phase = Phase::Paged;
+        assert_eq!(ids(&incident), ["a day before", "between", "at the end", "too late"], "it is not over");
+    }
+
+    #[test]
+    fn the_figures_are_the_times_between_what_happened() {
+        let mut incident = example();
+        let onset = incident.onset().expect("an onset");
+        let at = |seconds| onset + Duration::from_secs(seconds);
+        incident.change_landed_at = Some(onset - Duration::from_secs(6));
+        incident.decided_at = Some(at(10));
+        incident.attempts[0].intended_at = at(40);
+        incident.attempts[0].rolled_back_at = Some(at(100));
+        incident.attempts[0].ended = Some((at(300), Reason::Verified));
+        let figures = Figures::of(&incident);
+        let seconds = |span: Option<Duration>| span.map(|span| span.as_secs());
+        let found = [figures.detect, figures.decide, figures.start, figures.roll_back, figures.verify].map(seconds);
+        assert_eq!(found, [6, 10, 30, 60, 200].map(Some));
+        assert_eq!(figures.downtime, incident.downtime());
     }
 }

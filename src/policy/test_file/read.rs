@@ -165,3 +165,32 @@ pub(super) fn list(names: &[&str]) -> String {
     let more = if names.len() > SHOWN { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_has_a_year_at_most() {
+        const DAY: i64 = 86_400_000;
+        for (text, wanted) in [("0s", 0), ("366d", 366 * DAY), ("-366d", -366 * DAY), ("-3d", -3 * DAY)] {
+            assert_eq!(instant(text).map(|Instant(at)| at), Ok(wanted), "{text}");
+        }
+        for text in ["366d1s", "-366d1s"] {
+            let problem = instant(text).expect_err(text);
+            assert_eq!((problem.message, problem.at), (format!("`{text}` is too far away"), 0..text.len()));
+        }
+        let problem = instant("-12").expect_err("no unit");
+        assert_eq!(problem.at, 1..3, "the minus is not what is wrong");
+    }
+
+    #[test]
+    fn twenty_names_are_listed() {
+        let names = |many: usize| vec!["a"; many];
+        assert_eq!(list(&["a", "b"]), "`a`, `b`");
+        assert_eq!(list(&names(20)).matches("`a`").count(), 20);
+        assert!(!list(&names(20)).ends_with('…'));
+        assert!(list(&names(21)).ends_with("`a`, …"));
+        assert_eq!(list(&names(21)).matches("`a`").count(), 20);
+    }
+}

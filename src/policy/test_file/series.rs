@@ -270,6 +270,22 @@ mod tests {
             ("1 +2x3", "1 2 2 2 2"),
             ("1+ 2x3", "?"),
             ("1+2", "?"),
+            // Whatever is no number is refused whole, and not read up to there.
+            ("1__0", "?"),
+            ("1_", "?"),
+            ("1e1_0", "?"),
+            ("1._5", "?"),
+            ("1.5.5", "?"),
+            ("1e5e5", "?"),
+            ("1e5.5", "?"),
+            ("5.e1", "50"),
+            ("3y", "?"),
+            ("3é", "?"),
+            ("0", "0"),
+            ("00", "0"),
+            ("07.5", "7.5"),
+            (".", "?"),
+            ("_1", "?"),
             ("stalex3", "?"),
             ("stale+1x3", "?"),
             ("1x", "?"),
@@ -288,6 +304,16 @@ mod tests {
                 ("?", Err(_)) => {}
                 (wanted, read) => assert_eq!(read.as_deref(), Ok(wanted), "{text:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_series_is_as_long_as_it_may_be_and_no_longer() {
+        assert_eq!(parse("_x1000000").map(|values| values.len()), Ok(MOST));
+        assert_eq!(parse("1x999999").map(|values| values.len()), Ok(MOST));
+        for text in ["_x1000001", "1x1000000", "_x999999 1 2"] {
+            let problem = parse(text).expect_err(text);
+            assert_eq!(problem.message, "the series has more than 1000000 values", "{text}");
         }
     }
 
