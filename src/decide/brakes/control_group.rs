@@ -427,6 +427,72 @@ mod tests {
     }
 
     #[test]
+    fn of_an_incident_without_an_onset_the_start_tells_less_what_its_rule_waits() {
+        let mut world = World::new();
+        runs(&mut world, "cart", 60 * 24);
+        incident(&mut world, "i2", Some("cart"), 0);
+        let other = world.book.incidents.get_mut(&IncidentId("i2".to_owned())).expect("put there");
+        other.members.change_all(|member| member.onset.at = Err(unreachable()));
+        let words = grip(&world).1;
+        assert!(words.contains("deployment/shop/cart since 09:14:00Z (HighErrors, did not change)"), "{words}");
+    }
+
+    #[test]
+    fn a_pod_of_ours_is_ours_before_the_ledger_knows_its_replica_set() {
+        let mut world = World::new();
+        world.release("b").replica_set = None;
+        shows(&mut world, "cart", 0);
+        listed(&mut world, "HighErrors", &[("pod", "web-b-x1")], 0);
+        assert_eq!(grip(&world).0, Grip::Free);
+    }
+
+    #[test]
+    fn of_two_alerts_of_one_target_the_one_from_before_it_changed_counts() {
+        for order in [[0, 3], [3, 0]] {
+            let mut world = World::new();
+            world.policy.brakes.control_group = on(ControlGroup { targets: 1, ..ControlGroup::default() });
+            runs(&mut world, "cart", 60 * 24);
+            let newer = release("b", world.now, minutes(8), minutes(0), minutes(0));
+            world.book.targets.get_mut("deployment/shop/cart").expect("put there").releases.push(newer);
+            for later in order {
+                listed(&mut world, "HighErrors", &[("deployment", "cart"), ("n", &later.to_string())], later);
+            }
+            let (held, words) = grip(&world);
+            assert_eq!(held, Grip::Held, "{words}");
+            assert!(words.contains("deployment/shop/cart since 09:14:00Z (HighErrors, did not change)"), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_was_posted_counts_as_one_within_the_window_before() {
+        // It began 10 minutes ago; the window is an hour.
+        for (ago, changed) in [(9, false), (10, true), (30, true), (70, true), (71, false)] {
+            let mut world = World::new();
+            world.policy.brakes.control_group = on(ControlGroup { targets: 1, ..ControlGroup::default() });
+            shows(&mut world, "cart", 0);
+            let at = TargetRef::deployment("shop", "cart").expect("valid names");
+            let ours = world.incident.target.replace(TargetId { at, uid: "u-cart".to_owned() });
+            world.post(minutes(ago), false, None);
+            world.incident.target = ours;
+            let (found, words) = grip(&world);
+            assert_eq!(found, if changed { Grip::Free } else { Grip::Held }, "{ago}: {words}");
+            assert_eq!(words.contains("changed as well, does not count"), changed, "{ago}: {words}");
+        }
+    }
+
+    #[test]
+    fn five_are_named_and_the_others_counted() {
+        let mut world = World::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            shows(&mut world, name, 0);
+        }
+        assert!(grip(&world).1.ends_with("deployment/shop/e since 09:14:00Z (HighErrors, did not change): the cause is shared"));
+        ["f", "g"].into_iter().for_each(|name| shows(&mut world, name, 0));
+        let words = grip(&world).1;
+        assert!(words.ends_with("did not change), 2 more: the cause is shared"), "{words}");
+    }
+
+    #[test]
     fn blind_it_holds() {
         type Case = (&'static str, fn(&mut World), &'static str);
         let cases: &[Case] = &[

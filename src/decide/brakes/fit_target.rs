@@ -321,6 +321,37 @@ mod tests {
     }
 
     #[test]
+    fn where_none_is_fit_each_reason_is_counted_by_itself() {
+        let mut world = World::new();
+        let now = world.now;
+        for letter in ["c", "d"] {
+            let mut bad = release(letter, now, hours(3), hours(2), hours(1));
+            bad.bad = Some((now, "ann".to_owned()));
+            world.history().releases.insert(0, bad);
+        }
+        world.release("a").last_available = None;
+        let because = judge(&world.scene()).because;
+        assert_eq!(because, "of 3 other releases that are known 2 were rolled back from and 1 were never seen available");
+    }
+
+    #[test]
+    fn what_was_there_before_the_old_release_or_with_it_is_not_behind_it() {
+        let mut world = World::new();
+        let now = world.now;
+        let same = Release { live_since: now - hours(48), ..release("c", now, hours(48), minutes(1), hours(47)) };
+        world.history().releases.insert(0, same);
+        for (letter, ago) in [("d", hours(48)), ("e", hours(60)), ("b", minutes(20))] {
+            world.workload().replica_sets.push(replica_set(letter, 1, now - ago, 0));
+        }
+        let history = world.history().clone();
+        let candidate = world.release("a").clone();
+        let behind = |world: &mut World| later(&history, world.workload(), &candidate).into_iter().cloned().collect::<Vec<_>>();
+        assert_eq!(behind(&mut world), [digest("b")]);
+        world.workload().replica_sets.push(replica_set("f", 2, now - hours(47), 0));
+        assert_eq!(behind(&mut world), [digest("b"), digest("f")], "the cluster alone knows of it");
+    }
+
+    #[test]
     fn holds_when_blind() {
         let cases: &[Spoil] = &[
             World::lose_workload,

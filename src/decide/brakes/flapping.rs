@@ -134,6 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn the_highest_penalty_is_forgiven_when_hold_is_over() {
+        let numbers = Flapping { penalty: 1e9, ..Flapping::default() };
+        let flap = Time::from_millis(1_700_000_000_000);
+        let state = State::walk(&[flap], &numbers);
+        assert_eq!(state.until(&numbers), Some(flap + numbers.hold));
+        assert!(state.at(flap + numbers.hold - Duration::from_millis(1), &numbers).suppressed.is_some());
+        assert!(state.at(flap + numbers.hold, &numbers).suppressed.is_none());
+    }
+
+    #[test]
     fn each_lane_has_its_own_penalty() {
         let mut world = flapped("shadow/quiet", &[2, 1, 0]);
         assert_eq!(judge(&world.scene()).grip, Grip::Free);
@@ -148,6 +158,9 @@ mod tests {
         assert_eq!(judge(&world.scene()).grip, Grip::Blind);
         for spoil in [
             |n: &mut Flapping| n.suppress = 1e9,
+            |n: &mut Flapping| n.penalty = 0.0,
+            |n: &mut Flapping| n.penalty = -500.0,
+            |n: &mut Flapping| n.penalty = f64::INFINITY,
             |n: &mut Flapping| n.reuse = f64::NAN,
             |n: &mut Flapping| n.half_life = Duration::ZERO,
             |n: &mut Flapping| n.reuse = 2000.0,

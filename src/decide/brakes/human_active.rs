@@ -75,7 +75,8 @@ mod tests {
     use super::super::fixture::{World, digest, hours, minutes};
     use super::*;
     use crate::decide::decision::Grip;
-    use crate::model::Write;
+    use crate::decide::incident::Incident;
+    use crate::model::{IncidentId, TargetId, TargetRef, Write};
 
     type Case = (&'static str, fn(&mut World), Grip, &'static str);
 
@@ -132,6 +133,21 @@ mod tests {
             spoil(&mut world);
             assert_eq!(judge(&world.scene()).grip, Grip::Blind);
         }
+    }
+
+    #[test]
+    fn a_veto_of_an_open_incident_beside_holds_the_same_target() {
+        let mut world = World::new();
+        let vetoed = Some((world.now, "ann".to_owned(), "no".to_owned()));
+        let other = Incident { id: IncidentId("i2".to_owned()), vetoed, ..world.incident.clone() };
+        world.book.incidents.insert(other.id.clone(), other.clone());
+        let judgement = judge(&world.scene());
+        assert_eq!(judgement.grip, Grip::Held);
+        assert_eq!(judgement.because, "ann vetoed incident i2 on this target, which is still open");
+        let at = TargetRef::deployment("shop", "cart").expect("valid names");
+        let target = Some(TargetId { at, uid: "u2".to_owned() });
+        world.book.incidents.insert(other.id.clone(), Incident { target, ..other });
+        assert_eq!(judge(&world.scene()).grip, Grip::Free, "it is about another target");
     }
 
     fn write(world: &mut World, ago: Duration, template: bool) {

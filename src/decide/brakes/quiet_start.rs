@@ -121,12 +121,31 @@ mod tests {
                 Grip::Blind,
                 "begins 2m from now: our clock or Prometheus' is wrong",
             ),
+            (
+                "located as we came back",
+                |w| {
+                    gap(w, Some(15), 7);
+                    w.incident.located_at = Some(w.ago(minutes(7)));
+                },
+                Grip::Held,
+                "for 8m",
+            ),
+            ("a pause of everything ran out", |w| pause(w, PauseScope::Global, w.ago(minutes(9))), Grip::Held, "for 11m"),
+            ("it runs out just now", |w| pause(w, PauseScope::Global, w.now), Grip::Held, "for 20m"),
+            ("it goes on", |w| pause(w, PauseScope::Global, w.now + minutes(1)), Grip::Free, "watched"),
+            (
+                "a pause of one namespace ran out",
+                |w| pause(w, PauseScope::Namespace("shop".to_owned()), w.ago(minutes(9))),
+                Grip::Free,
+                "watched",
+            ),
             ("the watch was silent", |w| silence(w, 16, 9), Grip::Held, "for 7m"),
             ("opened while the watch was silent", |w| silence(w, 16, 7), Grip::Held, "for 9m"),
             ("an incident from before the silence", |w| silence(w, 7, 1), Grip::Free, "watched"),
             ("watched later, re-learned", |w| late(w, 9, false), Grip::Held, "it is watched since 09:15:00Z"),
             ("watched later, known from before", |w| late(w, 9, true), Grip::Free, "watched"),
             ("watched later, incident known", |w| late(w, 7, false), Grip::Free, "watched"),
+            ("watched since it was located", |w| late(w, 8, false), Grip::Held, "it is watched since 09:16:00Z"),
             ("never watched", |w| w.history().watched_since = None, Grip::Held, "never watched"),
             (
                 "nothing so old",
@@ -158,6 +177,14 @@ mod tests {
     fn gap(world: &mut World, from: Option<u64>, to: u64) {
         let gap = Gap::away(from.map(|m| world.ago(minutes(m))), world.ago(minutes(to)));
         world.book.gaps.push(gap);
+    }
+
+    /// One that began 20 minutes ago, and an incident that was located in no time that we know.
+    fn pause(world: &mut World, scope: PauseScope, until: Time) {
+        world.incident.located_at = None;
+        let (reason, by, from) = ("migration".to_owned(), "ann".to_owned(), world.ago(minutes(20)));
+        let pause = crate::decide::book::Pause { id: 3, scope, reason, by, identity: None, from, until };
+        world.book.pauses.insert(3, pause);
     }
 
     fn silence(world: &mut World, from: u64, to: u64) {

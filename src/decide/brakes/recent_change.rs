@@ -177,7 +177,7 @@ fn older(release: &Digest, workload: &Workload) -> Option<Digest> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::fixture::{World, digest, hours, minutes, on};
+    use super::super::fixture::{World, digest, hours, minutes, on, release, replica_set};
     use super::*;
     use crate::decide::decision::Grip;
 
@@ -195,6 +195,7 @@ mod tests {
                 "which came first cannot be told",
             ),
             ("a second later", |w| w.onset(w.now - minutes(20) + Duration::from_secs(1)), Grip::Free, "before it landed"),
+            ("as it landed", |w| w.onset(w.now - minutes(18)), Grip::Free, "is 0s after the change landed"),
             ("while rolling out", |w| w.onset(w.now - minutes(19)), Grip::Free, "1m before it landed"),
             ("by us", |w| w.release("b").by_us = true, Grip::Held, "never further back"),
             (
@@ -266,10 +267,47 @@ mod tests {
         // Three days old, pods missing: that is no rollout.
         world.workload().replicas.available = 1;
         assert!(judge(&world.scene()).holds());
-        world.workload().replica_sets[0].desired = 1;
-        let judgement = judge(&world.scene());
-        assert_eq!(judgement.grip, Grip::Free, "{}", judgement.because);
-        assert!(judgement.because.contains("has not landed yet"), "{}", judgement.because);
+        let on_its_way: &[fn(&mut World)] =
+            &[|w| w.workload().replica_sets[0].desired = 1, |w| w.workload().replicas.updated = 2];
+        for spoil in on_its_way {
+            let mut world = World::new();
+            age(&mut world, hours(4));
+            world.release("b").landed_at = None;
+            spoil(&mut world);
+            let judgement = judge(&world.scene());
+            assert_eq!(judgement.grip, Grip::Free, "{}", judgement.because);
+            assert!(judgement.because.contains("has not landed yet"), "{}", judgement.because);
+        }
+    }
+
+    #[test]
+    fn what_fired_on_the_old_release_holds_for_a_day() {
+        let mut world = World::new();
+        fired(&mut world, hours(23));
+        assert_eq!(judge(&world.scene()).until, Some(world.now + hours(1)));
+        fired(&mut world, hours(24));
+        assert!(judge(&world.scene()).holds(), "to its last instant");
+    }
+
+    #[test]
+    fn the_ledger_tells_what_was_there_before_and_when_the_change_landed() {
+        let mut world = World::new();
+        let now = world.now;
+        let known = [("c", minutes(30)), ("d", minutes(5))];
+        for (letter, ago) in known {
+            world.history().releases.push(release(letter, now, ago, minutes(1), minutes(1)));
+        }
+        world.release("b").landed_at = None;
+        let seen = |world: &mut World| {
+            let history = world.history().clone();
+            change(&digest("b"), world.workload(), Some(&history)).expect("a change")
+        };
+        assert_eq!(seen(&mut world).old, Some(digest("c")), "neither itself nor what came later");
+        for (landed, counts) in [(minutes(18), true), (minutes(20), true), (minutes(21), false)] {
+            let at = Some(now - landed);
+            world.workload().landed_at = at;
+            assert_eq!(seen(&mut world).landed_at, at.filter(|_| counts), "{landed:?} ago: another time that it was there");
+        }
     }
 
     #[test]
@@ -279,11 +317,35 @@ mod tests {
         assert_eq!(seen.first_write, world.now - minutes(20));
         assert_eq!(seen.landed_at, Some(world.now - minutes(18)));
         assert_eq!((seen.by.as_deref(), seen.by_us, seen.old), (Some("ci"), false, Some(digest("a"))));
+        let older = change(&digest("a"), world.workload(), None).expect("a change");
+        assert_eq!((older.by, older.landed_at, older.first_write), (None, None, world.now - hours(48)), "what runs is another");
+        world.workload().replicas.available = 1;
+        assert_eq!(change(&digest("b"), world.workload(), None).expect("a change").landed_at, None, "pods are missing");
+        world.workload().replicas.available = 3;
+        let set = replica_set("c", 3, world.now - minutes(30), 0);
+        let at = world.now - minutes(15);
+        world.workload().writes.push(crate::model::Write { manager: "kubectl".to_owned(), at, template: false });
+        world.workload().replica_sets.push(set);
+        let seen = change(&digest("b"), world.workload(), None).expect("a change");
+        assert_eq!(
+            (seen.by.as_deref(), seen.first_write),
+            (Some("ci"), world.now - minutes(20)),
+            "who scaled it changed nothing"
+        );
+        assert_eq!(seen.old, Some(digest("a")), "of the lower revisions");
+        world.workload().replica_sets[2].revision = 2;
+        assert_eq!(change(&digest("b"), world.workload(), None).expect("a change").old, Some(digest("a")), "none is as low");
+        world.workload().replica_sets.pop();
         // `a` came back, and our annotation is on the target.
         world.workload().release = digest("a");
         world.workload().last_rollback = Some("i0".to_owned());
+        let by_us = |world: &mut World, letter: &str| change(&digest(letter), world.workload(), None).expect("a change").by_us;
+        assert!(by_us(&mut world, "a"));
+        world.workload().release = digest("b");
+        assert!(!by_us(&mut world, "b"), "it is the newest, and did not come back");
+        assert!(!by_us(&mut world, "a"), "it is not there");
+        world.workload().release = digest("a");
         let seen = change(&digest("a"), world.workload(), None).expect("a change");
-        assert!(seen.by_us);
         assert_eq!(seen.first_write, world.now - minutes(20), "never before somebody's last write");
     }
 

@@ -170,6 +170,35 @@ mod tests {
     }
 
     #[test]
+    fn it_is_over_as_soon_as_the_last_one_was_half_an_hour_ago() {
+        let mut world = World::new();
+        world.incident.rollback_wanted_at = Some(world.now - minutes(30));
+        for (id, ago) in [("i2", 32), ("i3", 31), ("i4", 30)] {
+            want(&mut world, id, id, ago, Lane::Live);
+        }
+        assert_eq!(judge(&world.scene()).grip, Grip::Free);
+        want(&mut world, "i5", "i5", 29, Lane::Live);
+        assert_eq!(judge(&world.scene()).until, Some(world.now + minutes(1)));
+    }
+
+    #[test]
+    fn only_those_within_the_window_are_counted_and_five_are_named() {
+        let mut world = World::new();
+        want(&mut world, "i2", "cart", 15, Lane::Live);
+        let because = judge(&world.scene()).because;
+        assert_eq!(because, "targets that want a rollback within 15m: 1; 3 are a storm");
+        for name in ["a", "b", "c", "d"] {
+            want(&mut world, name, name, 3, Lane::Live);
+        }
+        let five = "shop/a, deployment/shop/b, deployment/shop/c, deployment/shop/d, deployment/shop/web; their";
+        let because = judge(&world.scene()).because;
+        assert!(because.starts_with("5 targets") && because.contains(five), "{because}");
+        ["e", "f"].into_iter().for_each(|name| want(&mut world, name, name, 3, Lane::Live));
+        let because = judge(&world.scene()).because;
+        assert!(because.starts_with("7 targets") && because.contains("shop/e, 2 more; their"), "{because}");
+    }
+
+    #[test]
     fn without_a_target_it_is_blind() {
         let mut world = World::new();
         world.incident.target = None;

@@ -6,7 +6,7 @@ use crate::decide::brakes::fixture::{World, hours, minutes, rollback};
 use crate::decide::latch::{Latch, Latching};
 use crate::decide::observation::Answer;
 use crate::model::{
-    AlertAlike, AlertOnPeer, Fact, Fingerprint, IncidentId, LatchCause, Migration, MigrationState, Number, Occurrence,
+    AlertAlike, AlertOnPeer, Fact, FactType, Fingerprint, IncidentId, LatchCause, Migration, MigrationState, Number, Occurrence,
     PauseScope, PeerAlertState, PeerView, Resolution, TargetId, TargetRef, Texts, Unknown, UnknownKind,
 };
 use crate::policy::duration;
@@ -401,4 +401,296 @@ fn who_shows_the_same_is_told_of() {
     let found = claims(&all, &world);
     let wanted = |found: &&String| found.starts_with("the same had begun 10m") && found.ends_with("on the other targets");
     assert!(found.iter().any(|found| wanted(&found)), "{found:#?}");
+}
+
+fn basis(world: &World) -> Basis {
+    Basis { book: world.book.clone(), incident: world.incident.clone(), observation: world.observation.clone(), now: world.now }
+}
+
+/// Where a border of that input is looked for, under a policy that names 0.25 and 7 minutes and a window of a quarter of an hour.
+fn probes(variable: &Variable) -> Vec<i64> {
+    let rules = "{when: 'facts.errors > 0.25 && facts.slow < duration(\"7m\")', rollback: undo}";
+    let all = policies(rules, ", brakes: {recent_change: {within: 15m}}");
+    let basis = basis(&world());
+    let origin = variable.origin(&basis).unwrap_or_default();
+    probes::of(variable, all.get("web").expect("loaded"), &basis, origin)
+}
+
+fn fact(name: &str, of: FactType) -> Variable {
+    Variable::Fact { name: name.to_owned(), of }
+}
+
+#[test]
+fn a_number_is_tried_on_both_sides_of_what_is_named_and_ever_further_away() {
+    let found = probes(&fact("traffic", FactType::Number));
+    for named in [0.0, 1.0, 0.25, -0.25] {
+        let place = values::place(named);
+        assert!([place - 1, place, place + 1].iter().all(|near| found.contains(near)), "{named}");
+    }
+    // It was 12: by a thousandth first, then by twice as much each time, up and down.
+    let numbers: Vec<f64> = found.iter().map(|place| values::number(*place)).filter(|number| number.abs() < f64::MAX).collect();
+    let up: Vec<f64> = numbers.iter().filter(|number| **number > 12.0).map(|number| number - 12.0).collect();
+    assert_eq!(up.len(), 36);
+    assert!((up[0] - 0.012).abs() < 1e-9 && up.windows(2).all(|two| (two[1] / two[0] - 2.0).abs() < 1e-6), "{up:?}");
+    for away in up {
+        let near = |number: &f64| (number - (12.0 - away)).abs() < away * 1e-6;
+        assert!(numbers.iter().any(near), "down by {away}");
+    }
+    let zero = probes(&fact("bad", FactType::Number));
+    assert!(zero.contains(&values::place(0.001)) && zero.contains(&values::place(-0.001)), "what was 0 is moved all the same");
+}
+
+#[test]
+fn a_time_is_tried_at_every_window_and_ever_further_away() {
+    let healthy = probes(&Variable::Healthy);
+    for tried in [1, 2, 4, 1 << 20, 1 << 35] {
+        assert!(healthy.contains(&tried), "{tried}");
+    }
+    for window in [minutes(7), minutes(15), minutes(5), hours(1), hours(12), minutes(30)] {
+        assert!(healthy.contains(&values::millis(window)), "{window:?}");
+    }
+    let veto = probes(&Variable::Veto);
+    for tried in [-1, -2, -4, -(1 << 20), -(1 << 35)] {
+        assert!(veto.contains(&tried), "{tried}");
+    }
+    let slow = probes(&fact("slow", FactType::Duration));
+    assert!([2499, 2501, 2500 + 1024, 2500 - 1024].iter().all(|tried| slow.contains(tried)), "from 2.5s on");
+    let free_at = world().now + minutes(11);
+    assert!(probes(&Variable::Moment { free_at }).contains(&660_000), "when a brake lets go by itself");
+}
+
+#[test]
+fn a_change_and_an_onset_are_tried_where_a_window_between_them_ends() {
+    // The change was written 10 minutes before the onset and landed 8 minutes before it, 18 minutes before now.
+    let wanted = [-420_000, 180_000, 300_000, -300_000, 420_000, 480_000, -480_000, -600_000, 479_000, -479_000];
+    for variable in [Variable::Change, Variable::Onset] {
+        let found = probes(&variable);
+        for border in wanted {
+            let near = [border - 1, border, border + 1];
+            assert!(near.iter().all(|tried| found.contains(tried)), "{variable:?}: {border} in {found:?}");
+        }
+    }
+    assert!(!probes(&Variable::Writes).contains(&-480_000), "other times are not compared with the change");
+}
+
+#[test]
+fn inputs_start_from_how_they_were_and_what_is_not_there_is_not_moved() {
+    let was = basis(&world());
+    let text = |name: &str, carrier: Carrier| Variable::Text { name: name.to_owned(), carrier };
+    let fix = text("fix", Carrier::Annotation("fix".to_owned()));
+    let users = text("users", Carrier::Document);
+    for (variable, origin) in [
+        (&fact("slow", FactType::Duration), 2500),
+        (&fact("errors", FactType::Number), values::place(0.04)),
+        (&fix, 1_800_000),
+        (&users, values::place(80.0)),
+        (&Variable::Change, 0),
+        (&Variable::Writes, 0),
+    ] {
+        assert_eq!(variable.origin(&was), Some(origin), "{variable:?}");
+    }
+    let nothing: &[(&Variable, fn(&mut World))] = &[
+        (&fix, |w| w.change_member(|member| member.alert.annotations = Texts::of([("fix", "soon")]))),
+        (&Variable::Change, |w| w.incident.release = None),
+        (&Variable::Change, World::lose_workload),
+        (&Variable::Writes, |w| w.workload().writes.clear()),
+    ];
+    for (variable, spoil) in nothing {
+        let mut world = world();
+        spoil(&mut world);
+        assert_eq!(variable.origin(&basis(&world)), None, "{variable:?}");
+    }
+    assert_eq!(values::number(0).to_string(), "0");
+    assert_eq!(values::number(values::place(-2.5)).to_string(), "-2.5");
+}
+
+#[test]
+fn only_a_fact_that_was_asked_for_and_has_no_value_is_unknown() {
+    let mut world = world();
+    let why = Unknown::new(UnknownKind::Empty, "no sample");
+    world.observation.values.get_mut("errors").expect("the fixture has it").value.value = Err(why);
+    let basis = basis(&world);
+    assert!(fact("errors", FactType::Number).is_unknown(&basis));
+    assert!(!fact("traffic", FactType::Number).is_unknown(&basis));
+    assert!(!fact("nobody_asked", FactType::Number).is_unknown(&basis));
+    assert!(!Variable::Change.is_unknown(&basis));
+}
+
+#[test]
+fn of_two_borders_the_nearer_one_is_named() {
+    let basis = basis(&world());
+    let number = fact("errors", FactType::Number);
+    assert_eq!(number.distance(&basis, values::place(1.0), values::place(-2.0)), 3.0);
+    assert_eq!(Variable::Veto.distance(&basis, 0, -5000), 5000.0);
+    for (rules, wanted) in [
+        (
+            "{when: 'facts.traffic > 13.0 || facts.traffic < 2.0', rollback: undo}",
+            "facts.traffic had been more than 13 (it was 12)",
+        ),
+        (
+            "{when: 'facts.traffic > 30.0 || facts.traffic < 11.0', rollback: undo}",
+            "facts.traffic had been less than 11 (it was 12)",
+        ),
+    ] {
+        assert_eq!(claims(&policies(rules, ""), &world()), [wanted]);
+    }
+}
+
+#[test]
+fn the_release_to_go_back_to_was_available_last_and_is_neither_bad_nor_the_one_to_leave() {
+    let named = |world: &World| variable::candidate(&basis(world)).map(|release| release.images.join(","));
+    assert_eq!(named(&world()).as_deref(), Some("web:a"));
+    let none: &[Spoil] = &[
+        |w| w.release("a").bad = Some((w.now, "ann".to_owned())),
+        |w| w.release("a").last_available = None,
+        |w| {
+            w.release("b").bad = Some((w.now, "ann".to_owned()));
+            w.workload().release = crate::decide::brakes::fixture::digest("a");
+        },
+    ];
+    for spoil in none {
+        let mut world = world();
+        spoil(&mut world);
+        assert_eq!(named(&world), None);
+    }
+}
+
+#[test]
+fn rollbacks_that_count_are_by_others_on_this_lane_and_not_forgotten() {
+    let moved = |world: &World, rule: &str| {
+        let all = policies(rule, "");
+        let ctx = Context { policies: &all, limits: &world.limits, cluster: Some("prod") };
+        let basis = basis(world);
+        let inputs = variable::all(&ctx, all.get("web").expect("loaded"), &basis, &basis.decide(&ctx));
+        inputs.into_iter().find(|variable| matches!(variable, Variable::Rollbacks { .. }))
+    };
+    const COUNTED: &str = "{when: 'history.rollbacks_24h > 5', rollback: undo}";
+    let mut world = world();
+    for (lane, incident, ago) in [
+        ("live", Some("i0"), hours(24 * 400)),
+        ("shadow/trial", Some("i3"), hours(300)),
+        ("live", Some("i1"), hours(250)),
+        ("live", Some("i4"), hours(200)),
+        ("live", None, hours(150)),
+        ("shadow/other", Some("i5"), hours(120)),
+    ] {
+        let at = world.ago(ago);
+        world.history().rollbacks.push(rollback(lane, incident, at, Some(at)));
+    }
+    let elsewhere = History { rollbacks: world.history().rollbacks.clone(), ..History::default() };
+    world.book.targets.insert("deployment/shop/other".to_owned(), elsewhere);
+    let oldest =
+        |index: usize, of: usize| Some(Variable::Rollbacks { which: vec![("deployment/shop/web".to_owned(), index)], of });
+    assert_eq!(moved(&world, COUNTED), oldest(3, 2), "live: not the one of 400 days ago, nor its own, nor those of shadow");
+    world.incident.lane = crate::decide::incident::Lane::Shadow("trial".to_owned());
+    assert_eq!(moved(&world, COUNTED), oldest(1, 3), "shadow sees what was done live, and its own");
+    world.incident.lane = crate::decide::incident::Lane::Live;
+    assert_eq!(moved(&world, "{when: 'facts.errors > 0.1', rollback: undo}"), None, "no condition asks for it");
+    assert_eq!(moved(&world, "{when: 'history.rollbacks_24h < 5', rollback: undo}"), None, "it rolls back");
+}
+
+#[test]
+fn a_change_is_moved_with_what_the_cluster_keeps_of_it_and_with_nothing_else() {
+    let mut world = world();
+    let (now, by) = (world.now, -3_600_000);
+    let written = now - minutes(20);
+    let write = |at: Time, template: bool| crate::model::Write { manager: "ci".to_owned(), at, template };
+    let seconds = std::time::Duration::from_secs;
+    world.workload().writes = vec![
+        write(written, true),
+        write(written + seconds(2), true),
+        write(written + seconds(3), true),
+        write(written - seconds(2), true),
+        write(written, false),
+    ];
+    let was = basis(&world);
+    let workload = |basis: &Basis| variable::workload(basis).expect("it was read").clone();
+    let (before, after) = (workload(&was), workload(&was.with(&Variable::Change, by)));
+    let moves: Vec<bool> =
+        before.writes.iter().zip(&after.writes).map(|(before, after)| after.at == before.at.shifted(by)).collect();
+    assert_eq!(moves, [true, true, false, true, false]);
+    assert!(before.writes.iter().zip(&after.writes).filter(|(one, other)| one.at == other.at).count() == 2);
+    assert_eq!(after.landed_at, before.landed_at.map(|at| at.shifted(by)));
+    assert_eq!(after.replica_sets[0].created_at, before.replica_sets[0].created_at, "another release's");
+    assert_eq!(after.replica_sets[1].created_at, before.replica_sets[1].created_at.shifted(by));
+    assert_eq!(variable::changed_at(&was), Some(written));
+    assert_eq!(variable::changed_at(&was.with(&Variable::Change, by)), Some(written.shifted(by)));
+    world.workload().release = crate::decide::brakes::fixture::digest("a");
+    let was = basis(&world);
+    assert_eq!(workload(&was.with(&Variable::Change, by)).landed_at, was_landed(&was), "what landed is another release");
+    world.incident.release = None;
+    assert_eq!(variable::changed_at(&basis(&world)), None);
+}
+
+fn was_landed(basis: &Basis) -> Option<Time> {
+    variable::workload(basis).and_then(|workload| workload.landed_at)
+}
+
+#[test]
+fn a_later_moment_saw_everything_later_and_a_later_sample_is_the_same_sample() {
+    let was = basis(&world());
+    let later = was.with(&Variable::Moment { free_at: was.now }, 60_000);
+    let wanted = was.now.shifted(60_000);
+    assert_eq!((later.now, later.observation.at, later.observation.watch_heard_at), (wanted, wanted, Some(wanted)));
+    assert_eq!(later.observation.alerts.peers[0].at, wanted);
+    assert_eq!(later.observation.values["errors"].value.at, wanted);
+    assert_eq!(later.observation.texts["users"].at, wanted);
+    let sample = was.with(&Variable::FactTime { name: "errors".to_owned() }, 60_000);
+    let (before, after) = (&was.observation.values["errors"].value, &sample.observation.values["errors"].value);
+    assert_eq!((after.at, &after.value), (wanted, &before.value));
+}
+
+#[test]
+fn others_show_the_same_by_the_name_of_their_alerts() {
+    let mut world = world();
+    let mut other = Incident { id: IncidentId("i2".to_owned()), ..world.incident.clone() };
+    let began = other.members.values().next().expect("it has one").alert.starts_at;
+    world.book.incidents.insert(other.id.clone(), other.clone());
+    assert_eq!(moved::alike(&basis(&world)), Some(began));
+    other.members.change_all(|member| member.alert.labels.insert("alertname", "DiskFull"));
+    world.book.incidents.insert(other.id.clone(), other);
+    assert_eq!(moved::alike(&basis(&world)), None, "another alert is not the same");
+}
+
+#[test]
+fn what_two_changes_do_not_flip_together_is_not_claimed() {
+    let mut world = world();
+    let at = world.ago(minutes(35));
+    world.history().rollbacks.push(rollback("live", Some("i0"), at, Some(at)));
+    world.release("a").healthy = minutes(22);
+    world.workload().paused = true;
+    let all = policies("{rollback: undo}", ", brakes: {budget: {disabled: 'for the test'}}");
+    assert_eq!(
+        claims(&all, &world),
+        ["the release to go back to had been available 8m longer", "the rollback that is remembered had been 25m older"]
+    );
+}
+
+#[test]
+fn a_switch_that_is_on_is_turned_off() {
+    let mut world = world();
+    let number = Number::new(1.0).expect("finite");
+    world.observation.values.get_mut("bad").expect("the fixture has it").value.value = Ok(number);
+    let found = claims(&policies("{when: '!facts.bad', rollback: undo}", ""), &world);
+    assert_eq!(found, ["facts.bad had been false (it was 1)"]);
+}
+
+#[test]
+fn a_sentence_says_what_would_have_been_and_what_the_verdict_is_then() {
+    let condition = || Flips::Condition { rule: "r".to_owned(), condition: "a > 1".to_owned() };
+    for (flips, then, wanted) in [
+        (Flips::Verdict, Outcome::Rollback, "would have rolled back if C"),
+        (Flips::Verdict, Outcome::Page, "would have paged if C"),
+        (Flips::Verdict, Outcome::FixForward, "would have said fix forward if C"),
+        (
+            Flips::Brake { brake: Brake::Cooldown },
+            Outcome::Page,
+            "brake `cooldown` would have let go if C; the verdict would still be page",
+        ),
+        (condition(), Outcome::Rollback, "in rule `r`, `a > 1` would have held if C; the verdict would be rollback then"),
+        (condition(), Outcome::FixForward, "in rule `r`, `a > 1` would have held if C; the verdict would be fix forward"),
+    ] {
+        let one = Counterfactual { variable: None, to: 0, short_of: 0, flips, then, condition: "C".to_owned() };
+        assert_eq!(one.sentence(), wanted);
+    }
 }
