@@ -190,3 +190,134 @@ fn number(answer: &Answer, of: FactType) -> Known {
         Err(why) => Err(why.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::brakes::fixture::{World, digest, hours, minutes, replica_set, rollback};
+    use super::*;
+    use crate::decide::book::Damping;
+    use crate::decide::incident::Lane;
+    use crate::model::Replicas;
+    use crate::policy::matcher::{Matcher, Op};
+
+    fn read(world: &World, path: &Path) -> Known {
+        let scope = IncidentScope {
+            book: &world.book,
+            incident: &world.incident,
+            observation: &world.observation,
+            cluster: Some("prod"),
+            readings: &|_| None,
+            intervals: &world.intervals,
+            now: world.now,
+        };
+        scope.value(path)
+    }
+
+    #[test]
+    fn a_cut_list_proves_that_an_alert_fires_and_never_that_none_does() {
+        let mut world = World::new();
+        let firing = |name: &str| Path::Firing(vec![Matcher::new("alertname", Op::Equal, name).expect("a matcher")]);
+        assert_eq!(read(&world, &firing("HighErrors")), Ok(Value::Bool(true)));
+        assert_eq!(read(&world, &firing("Deploying")), Ok(Value::Bool(false)));
+        world.change_member(|member| member.truncated = true);
+        assert_eq!(read(&world, &firing("HighErrors")), Ok(Value::Bool(true)));
+        assert_eq!(read(&world, &firing("Deploying")), Err("the notification was cut".to_owned()));
+    }
+
+    #[test]
+    fn conditions_see_the_target_and_its_change() {
+        let mut world = World::new();
+        for (path, wanted) in [
+            (Path::TargetKind, text("deployment")),
+            (Path::TargetNamespace, text("shop")),
+            (Path::TargetName, text("web")),
+            (Path::TargetCluster, text("prod")),
+            (Path::ChangeAge, Value::Duration(minutes(18))),
+            (Path::ChangeBy, text("ci")),
+            (Path::ChangeOld, text("web:a")),
+            (Path::ChangeNew, text("web:b")),
+            (Path::ChangeKinds, Value::List(vec![text("template")])),
+            (Path::ChangeBarrier, Value::Bool(false)),
+        ] {
+            assert_eq!(read(&world, &path), Ok(wanted), "{path}");
+        }
+        world.workload().replica_sets[1].data_barrier = Some("7".to_owned());
+        assert_eq!(read(&world, &Path::ChangeBarrier), Ok(Value::Bool(true)));
+        world.workload().replica_sets[0].images.push("proxy:1".to_owned());
+        assert_eq!(read(&world, &Path::ChangeOld), Ok(text("web:a,proxy:1")));
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_change_is_unknown_for_a_reason() {
+        let mut pruned = World::new();
+        pruned.workload().replica_sets.remove(0);
+        assert_eq!(
+            read(&pruned, &Path::ChangeOld),
+            Ok(text(&digest("a").to_string())),
+            "its images are gone with its ReplicaSet"
+        );
+        let why = Err("the data barriers of both releases are not known".to_owned());
+        assert_eq!(read(&pruned, &Path::ChangeBarrier), why);
+        let mut first = World::new();
+        first.history().releases.remove(0);
+        first.release("b").by = None;
+        first.workload().replica_sets.remove(0);
+        assert_eq!(read(&first, &Path::ChangeOld), Err("the release before it is not known".to_owned()));
+        assert_eq!(read(&first, &Path::ChangeBy), Err("who made the change is not known".to_owned()));
+        let mut lost = World::new();
+        lost.incident.target = None;
+        assert_eq!(read(&lost, &Path::TargetName), Err("the target was not found".to_owned()));
+        lost.lose_workload();
+        assert_eq!(read(&lost, &Path::ChangeAge), Err("the target could not be read".to_owned()));
+    }
+
+    #[test]
+    fn a_change_that_is_on_its_way_is_as_old_as_its_first_write() {
+        let mut world = World::new();
+        world.release("b").landed_at = None;
+        world.workload().replicas = Replicas { desired: 3, total: 4, updated: 1, available: 3 };
+        let newer = replica_set("c", 3, world.now, 0);
+        world.workload().replica_sets.push(newer);
+        assert_eq!(read(&world, &Path::ChangeAge), Ok(Value::Duration(minutes(20))));
+    }
+
+    #[test]
+    fn history_counts_a_day_of_what_was_live_and_of_the_own_lane() {
+        let mut world = World::new();
+        let (count, age) = (Path::HistoryRollbacks24h, Path::HistoryLastRollbackAge);
+        assert_eq!(read(&world, &count), Ok(Value::Int(0)));
+        assert_eq!(read(&world, &age), Err("the target was never rolled back".to_owned()));
+        let day = hours(24);
+        let past = [
+            ("live", day + minutes(1), None),
+            ("live", day, Some(hours(23))),
+            ("shadow/trial", hours(3), Some(hours(2))),
+            ("shadow/other", hours(1), None),
+        ];
+        for (lane, at, ended) in past {
+            let rollback = rollback(lane, Some("i0"), world.ago(at), ended.map(|ended| world.ago(ended)));
+            world.history().rollbacks.push(rollback);
+        }
+        assert_eq!(read(&world, &count), Ok(Value::Int(1)));
+        assert_eq!(read(&world, &age), Ok(Value::Duration(hours(23))), "since it was over");
+        world.incident.lane = Lane::Shadow("trial".to_owned());
+        assert_eq!(read(&world, &count), Ok(Value::Int(2)));
+        assert_eq!(read(&world, &age), Ok(Value::Duration(hours(2))));
+        world.forget();
+        assert_eq!(read(&world, &count), Err("no history of the target is known".to_owned()));
+    }
+
+    #[test]
+    fn history_counts_a_day_of_flaps() {
+        let mut world = World::new();
+        let mut damping = Damping::default();
+        for ago in [hours(25), hours(24) + minutes(1), hours(24), hours(2)] {
+            damping.add(world.ago(ago));
+        }
+        assert_eq!(read(&world, &Path::HistoryFlaps), Ok(Value::Double(0.0)));
+        world.history().damping.insert("live".to_owned(), damping);
+        assert_eq!(read(&world, &Path::HistoryFlaps), Ok(Value::Double(2.0)));
+        world.incident.lane = Lane::Shadow("trial".to_owned());
+        assert_eq!(read(&world, &Path::HistoryFlaps), Ok(Value::Double(0.0)), "each lane has its own");
+    }
+}

@@ -48,6 +48,7 @@ mod tests {
     use super::*;
     use crate::decide::decision::Grip;
     use crate::policy::matcher::{Matcher, Op};
+    use crate::policy::{SourceFile, load};
 
     #[test]
     fn holds_when_a_cut_list_is_drawn_on() {
@@ -79,6 +80,22 @@ mod tests {
         assert_eq!(judge(&world.scene()).grip, Grip::Held);
         world.change_member(|member| member.alert.labels.insert("kind", "corruption"));
         assert_eq!(judge(&world.scene()).grip, Grip::Free, "it is here, and its rule was passed over for another reason");
+    }
+
+    #[test]
+    fn a_rule_that_wants_an_alert_not_to_fire_holds_on_a_cut_list() {
+        for (condition, holds) in [("!firing(\"alertname = Deploying\")", true), ("change.age < duration(\"1h\")", false)] {
+            let text = format!(
+                "policies: [{{name: web, mode: shadow, targets: ['shop/*'], decide: [{{when: '{condition}', rollback: undo}}, {{page: {{}}}}]}}]\n"
+            );
+            let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.into_bytes() }];
+            let loaded = load(&files, true).unwrap_or_else(|found| panic!("{}", crate::policy::diagnostic::to_text(&found)));
+            let mut world = World::new();
+            world.rule.condition.clone_from(&loaded.policies.get("web").expect("loaded").decide[0].condition);
+            assert!(!judge(&world.scene()).holds(), "{condition}: nothing was cut");
+            world.change_member(|member| member.truncated = true);
+            assert_eq!(judge(&world.scene()).holds(), holds, "{condition}");
+        }
     }
 
     #[test]
