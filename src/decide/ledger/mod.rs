@@ -351,6 +351,77 @@ mod tests {
         assert!(history.releases.len() <= RELEASES && history.rollbacks.len() <= ROLLBACKS);
     }
 
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn healthy(history: &History, release: &str) -> Duration {
+        history.release(&digest(release)).expect("kept").healthy
+    }
+
+    #[test]
+    fn times_that_differ_by_less_than_the_cluster_keeps_are_the_same() {
+        // Written in the second of the release before: when it was written is not what ended that one.
+        for (written, counted) in [(0, minutes(10)), (1, minutes(10)), (2, seconds(2))] {
+            let mut history = History::default();
+            watched(&mut history, &event("a", 0, true), at(0));
+            let next = WatchEvent { first_write: at(0) + seconds(written), ..event("b", 0, false) };
+            watched(&mut history, &next, at(10));
+            assert_eq!(healthy(&history, "a"), counted, "written {written} s later");
+        }
+        for (told, counted) in [(1, minutes(20) + seconds(1)), (2, minutes(20))] {
+            let mut history = History::default();
+            watched(&mut history, &event("a", 0, true), at(0));
+            watched(&mut history, &event("b", 20, false), at(20) + seconds(told));
+            assert_eq!(healthy(&history, "a"), counted, "told {told} s late");
+        }
+    }
+
+    #[test]
+    fn one_that_is_not_known_came_back_only_if_it_is_older() {
+        for (before, back) in [(0, false), (1, true)] {
+            let mut history = History::default();
+            watched(&mut history, &event("b", 60, true), at(60));
+            let other = WatchEvent { first_write: at(60) - seconds(before), ..event("a", 60, false) };
+            watched(&mut history, &other, at(70));
+            assert_eq!(history.rollbacks.len(), usize::from(back), "{before} s older");
+            assert_eq!(last(&history).live_since, if back { at(70) } else { at(60) }, "{before} s older");
+        }
+        // A known one whose ReplicaSet was made in the second of the release before came back now.
+        let mut history = History::default();
+        watched(&mut history, &event("a", 60, true), at(60));
+        watched(&mut history, &event("b", 60, true), at(61));
+        watched(&mut history, &event("a", 60, true), at(70));
+        assert_eq!(last(&history).live_since, at(70));
+    }
+
+    #[test]
+    fn what_was_only_relearned_of_one_that_comes_back_is_kept_until_the_watch_sees_it() {
+        for (relearned, seen, kept) in [(false, true, Duration::ZERO), (true, false, minutes(20))] {
+            let mut history = History::default();
+            watched(&mut history, &WatchEvent { relearned: true, landed_at: Some(at(0)), ..event("a", 0, true) }, at(1));
+            watched(&mut history, &event("b", 20, true), at(20));
+            watched(&mut history, &WatchEvent { relearned, ..event("a", 0, false) }, at(30));
+            assert_eq!((last(&history).watched, last(&history).healthy), (seen, kept), "relearned: {relearned}");
+        }
+    }
+
+    #[test]
+    fn a_replica_set_that_was_there_before_says_since_when_unless_it_is_of_an_earlier_life() {
+        let told = |before: &[&WatchEvent], written: Time| {
+            let mut history = History::default();
+            before.iter().for_each(|event| watched(&mut history, event, event.first_write));
+            watched(&mut history, &WatchEvent { first_write: written, ..event("b", 0, false) }, at(40));
+            last(&history).live_since
+        };
+        let (a, b) = (event("a", 0, true), event("b", 30, false));
+        assert_eq!(told(&[&b], at(20)), at(20));
+        assert_eq!(told(&[&a, &b], at(20)), at(20));
+        for (written, since) in [(0, at(30)), (1, at(30)), (2, at(0) + seconds(2))] {
+            assert_eq!(told(&[&a, &b], at(0) + seconds(written)), since, "{written} s after the release before");
+        }
+    }
+
     proptest! {
         /// Whatever the watch says, in whatever order: the one that runs stands last, nothing is listed twice, only the last one
         /// is available, and no release is healthier than time passed.

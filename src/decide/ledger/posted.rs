@@ -161,6 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn a_release_is_known_by_the_digest_of_its_image_too() {
+        let mut history = History { releases: vec![release("a", 0, Some(60)), release("b", 60, None)], ..History::default() };
+        history.releases[0].image_digests.insert("web".to_owned(), "sha256:1".to_owned());
+        let b = history.releases[1].digest.clone();
+        for (to, behind) in [("sha256:1", false), ("sha256:2", true)] {
+            let changes = [PostedChange { to: Some(to.to_owned()), ..change("x", 5, true) }];
+            let found = behind_barrier(&changes, &history, &history.releases[0], |digest| *digest == b);
+            assert_eq!(found.is_some(), behind, "{to}");
+        }
+    }
+
+    #[test]
     fn a_tag_that_both_releases_have_tells_nothing() {
         let mut history = History { releases: vec![release("a", 0, Some(60)), release("b", 60, None)], ..History::default() };
         for release in &mut history.releases {

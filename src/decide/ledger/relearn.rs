@@ -146,6 +146,73 @@ mod tests {
         assert_eq!((history.releases.len(), last(&history)), (2, &before));
     }
 
+    fn letters(history: &History) -> String {
+        history.releases.iter().map(|release| release.digest.0.trim_start_matches("v1:")).collect()
+    }
+
+    #[test]
+    fn image_digests_are_remembered_of_the_release_whose_pods_had_them() {
+        let mut history = History::default();
+        let mut seen = workload(&[("a", 0), ("b", 300)], "b");
+        relearn(&mut history, &seen, at(400));
+        seen.replica_sets[0].image_digests.insert("web".to_owned(), "sha256:1".to_owned());
+        relearn(&mut history, &seen, at(401));
+        let known: Vec<_> = history.releases.iter().map(|release| release.image_digests.len()).collect();
+        assert_eq!(known, [1, 0]);
+    }
+
+    #[test]
+    fn releases_stand_in_the_order_in_which_they_were_made() {
+        for (sets, order) in [
+            (&[("b", 300), ("a", 0), ("c", 360)], "abc"),
+            // Made in the same second: as the cluster numbers them.
+            (&[("a", 0), ("b", 0), ("c", 360)], "abc"),
+        ] {
+            let mut history = History::default();
+            relearn(&mut history, &workload(sets, "c"), at(400));
+            assert_eq!(letters(&history), order, "{sets:?}");
+        }
+        let mut history = History::default();
+        relearn(&mut history, &workload(&[("a", 0), ("b", 0), ("c", 360)], "c"), at(400));
+        assert_eq!(history.releases[0].last_available, None, "nobody saw it run for any time");
+        assert_eq!(history.releases[1].last_available, Some(at(360)));
+    }
+
+    #[test]
+    fn of_what_runs_the_cluster_tells_when_it_landed_and_whose_it_is() {
+        let mut history = History::default();
+        relearn(&mut history, &workload(&[("a", 0), ("b", 300)], "b"), at(400));
+        let known = last(&history);
+        assert_eq!((known.landed_at, known.last_available), (Some(at(302)), Some(at(400))));
+        assert_eq!(known.by.as_deref(), Some("ci"));
+        // Ours where it came back, and where the last rollback is ours.
+        for (sets, rolled_back, ours) in [
+            ([("a", 0), ("b", 300)], true, false),
+            ([("b", 300), ("a", 300)], true, false),
+            ([("b", 300), ("a", 0)], true, true),
+            ([("b", 300), ("a", 0)], false, false),
+        ] {
+            let runs = sets[1].0;
+            let last_rollback = rolled_back.then(|| "i1".to_owned());
+            let mut history = History::default();
+            relearn(&mut history, &Workload { last_rollback, ..workload(&sets, runs) }, at(400));
+            assert_eq!(last(&history).by_us, ours, "{sets:?}, rolled back: {rolled_back}");
+        }
+    }
+
+    #[test]
+    fn another_release_made_in_the_same_second_is_no_sign_of_a_return() {
+        for after in [0, 1, 2] {
+            let mut history = History::default();
+            watched(&mut history, &event("a", 0, true), at(0));
+            let made = at(0) + Duration::from_secs(after);
+            let mut seen = workload(&[("b", 0), ("a", 0)], "a");
+            (seen.replica_sets[0].created_at, seen.writes[0].at) = (made, made);
+            relearn(&mut history, &seen, at(400));
+            assert_eq!(last(&history).live_since, if after > 1 { made } else { at(0) }, "made {after} s later");
+        }
+    }
+
     fn workload(sets: &[(&str, i64)], release: &str) -> Workload {
         let set = |(i, (name, created)): (usize, &(&str, i64))| ReplicaSetSeen {
             name: format!("web-{name}"),
