@@ -311,3 +311,240 @@ fn note_veto(targets: &mut Targets, incident: &Incident, at: Time) {
     let until = at + super::limits::VETO;
     history.veto_until = Some(history.veto_until.map_or(until, |known| known.max(until)));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::brakes::fixture::{World, digest, hours, minutes, rollback};
+    use super::*;
+    use crate::decide::book::Pause;
+    use crate::decide::incident::Lane;
+    use crate::model::{Fingerprint, Occurrence, Reason};
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn fold(book: &mut Book, at: Time, record: Record) {
+        book.fold(&Stamped { at, record }).expect("it fits");
+    }
+
+    /// Folds an event of the fixture's incident.
+    fn happen(book: &mut Book, at: Time, event: Event) {
+        fold(book, at, Record::Incident { id: IncidentId("i1".to_owned()), event });
+    }
+
+    fn seen(fingerprint: u64, at: Time) -> Seen {
+        let occurrence = Occurrence { fingerprint: Fingerprint(fingerprint), starts_at: Time::from_millis(0) };
+        Seen { occurrence, status: AlertStatus::Firing, resolved_at: None, at }
+    }
+
+    fn pause(id: u64, scope: PauseScope, from: Time, until: Time) -> Pause {
+        Pause { id, scope, reason: "move".to_owned(), by: "ann".to_owned(), identity: None, from, until }
+    }
+
+    #[test]
+    fn silence_for_longer_than_three_minutes_is_a_gap() {
+        let World { now, .. } = World::new();
+        for (silence, gaps) in [
+            (STOOD_STILL - MOMENT, vec![]),
+            (STOOD_STILL, vec![]),
+            (STOOD_STILL + MOMENT, vec![Gap::away(Some(now), now + STOOD_STILL + MOMENT)]),
+        ] {
+            let mut book = Book { alive_at: Some(now), ..Book::default() };
+            fold(&mut book, now + silence, Record::Alive);
+            assert_eq!(book.gaps, gaps, "{silence:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_gaps_are_kept() {
+        let (World { now, .. }, mut book) = (World::new(), Book::default());
+        let gap = |number: usize| Gap::away(None, now + minutes(number as u64));
+        (0..GAPS).for_each(|number| book.gap(gap(number)));
+        assert_eq!((book.gaps.len(), book.gaps[0]), (GAPS, gap(0)));
+        book.gap(gap(GAPS));
+        assert_eq!((book.gaps.len(), book.gaps[0], book.gaps[GAPS - 1]), (GAPS, gap(1), gap(GAPS)));
+    }
+
+    #[test]
+    fn what_began_while_everything_was_paused_is_not_ours() {
+        let World { now, .. } = World::new();
+        let scopes =
+            [(PauseScope::Global, vec![Gap::away(Some(now), now + minutes(2))]), (PauseScope::Policy("web".to_owned()), vec![])];
+        for (scope, gaps) in scopes {
+            let mut book = Book::default();
+            fold(&mut book, now, Record::Paused { pause: pause(1, scope.clone(), now, now + hours(1)) });
+            fold(&mut book, now + minutes(2), Record::Resumed { pause: 1, by: "ann".to_owned() });
+            assert_eq!((book.gaps, book.pauses.len()), (gaps, 0), "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_receipts_are_known_one_by_one_and_those_before_them_by_the_last() {
+        let mut book = Book::default();
+        (1..=RECEIPTS as u64).for_each(|seq| book.consume(seq));
+        assert_eq!((book.consumed.len(), book.consumed_through), (RECEIPTS, 0));
+        book.consume(RECEIPTS as u64 + 1);
+        assert_eq!((book.consumed.len(), book.consumed_through), (RECEIPTS, 1));
+        assert!(book.is_consumed(1) && !book.is_consumed(RECEIPTS as u64 + 2));
+    }
+
+    #[test]
+    fn of_too_many_occurrences_the_tenth_that_was_heard_of_first_is_forgotten() {
+        let (World { now, .. }, mut book) = (World::new(), Book::default());
+        let of = |number: usize| seen(number as u64, now + MOMENT * number as u32);
+        book.seen = (0..SEEN - 1).map(of).map(|seen| (seen.occurrence.to_string(), seen)).collect();
+        book.see(of(SEEN - 1));
+        assert_eq!(book.seen.len(), SEEN);
+        book.see(of(SEEN));
+        assert_eq!(book.seen.len(), SEEN + 1 - SEEN / 10);
+        let is_kept = |number: usize| book.seen.contains_key(&of(number).occurrence.to_string());
+        assert!(!is_kept(SEEN / 10 - 1) && is_kept(SEEN / 10) && is_kept(SEEN));
+    }
+
+    #[test]
+    fn an_alert_that_left_its_incident_is_held_by_nobody() {
+        let mut world = World::new();
+        let first = world.incident.members.values().next().expect("the fixture has one").clone();
+        let numbered = |number: u64, resolved_at: Option<Time>| {
+            let mut member = Member { resolved_at, ..first.clone() };
+            member.alert.fingerprint = Fingerprint(number);
+            member
+        };
+        let now = world.now;
+        (100..300)
+            .for_each(|number| world.incident.members.put(numbered(number, Some(now - minutes(5) + MOMENT * number as u32))));
+        world.keep();
+        let mut book = world.book;
+        let held = |book: &Book, number: u64| book.holders(numbered(number, None).alert.occurrence()).count();
+        assert_eq!((held(&book, 100), held(&book, 101)), (1, 1));
+        happen(&mut book, now, Event::Joined { member: Box::new(numbered(900, None)) });
+        assert_eq!((held(&book, 100), held(&book, 101), held(&book, 900)), (0, 1, 1));
+        assert!(book.is_indexed());
+        // One that is there already takes nobody's place.
+        happen(&mut book, now, Event::Resolved { occurrence: numbered(900, None).alert.occurrence() });
+        happen(&mut book, now, Event::Joined { member: Box::new(numbered(101, None)) });
+        assert_eq!((held(&book, 101), held(&book, 102)), (1, 1));
+        assert!(book.is_indexed());
+    }
+
+    #[test]
+    fn the_ledger_learns_which_alerts_joined() {
+        let mut world = World::new();
+        world.keep();
+        let mut member = world.incident.members.values().next().expect("the fixture has one").clone();
+        member.alert.fingerprint = Fingerprint(8);
+        member.alert.labels.insert("alertname", "HighLatency");
+        happen(&mut world.book, world.now, Event::Joined { member: Box::new(member) });
+        let now = world.now;
+        assert_eq!(world.release("b").alerts.get("HighLatency"), Some(&now));
+        assert!(world.release("a").alerts.is_empty());
+    }
+
+    #[test]
+    fn an_incident_that_was_quiet_and_fires_again_flaps() {
+        let mut world = World::new();
+        world.keep();
+        let (mut book, now) = (world.book, world.now);
+        let flaps = |book: &Book| {
+            let history = &book.targets["deployment/shop/web"];
+            history.damping.get("live").map_or(0, |damping| damping.flaps.iter().flatten().count())
+        };
+        happen(&mut book, now, Event::Quiet { quiet: false });
+        assert_eq!(flaps(&book), 0, "it was not quiet");
+        happen(&mut book, now, Event::Quiet { quiet: true });
+        assert_eq!(flaps(&book), 0);
+        happen(&mut book, now + minutes(1), Event::Quiet { quiet: false });
+        assert_eq!(flaps(&book), 1);
+    }
+
+    #[test]
+    fn the_intent_spends_the_budget_once_for_each_release_that_it_leaves() {
+        let mut world = World::new();
+        world.plan();
+        world.keep();
+        let (mut book, now) = (world.book, world.now);
+        let left = |book: &Book| {
+            let past = &book.targets["deployment/shop/web"].rollbacks;
+            past.iter().map(|past| (past.from.clone(), past.ended_at)).collect::<Vec<_>>()
+        };
+        happen(&mut book, now, Event::Intended);
+        happen(&mut book, now, Event::Intended);
+        assert_eq!(left(&book), [(digest("b"), None)]);
+        happen(&mut book, now, Event::AttemptEnded { reason: Reason::Failed });
+        let mut next = (**world.incident.plan.as_ref().expect("planned")).clone();
+        next.from.digest = digest("c");
+        happen(&mut book, now, Event::Planned { plan: next.into() });
+        happen(&mut book, now, Event::Intended);
+        assert_eq!(left(&book), [(digest("b"), Some(now)), (digest("c"), None)]);
+    }
+
+    #[test]
+    fn the_end_of_an_attempt_spends_nothing() {
+        let mut world = World::new();
+        world.attempt();
+        world.history().rollbacks = vec![rollback("live", Some("i2"), world.now - minutes(3), None)];
+        world.keep();
+        let before = world.history().rollbacks.clone();
+        happen(&mut world.book, world.now, Event::AttemptEnded { reason: Reason::Failed });
+        assert_eq!(world.history().rollbacks, before, "another one's goes on, too");
+    }
+
+    #[test]
+    fn what_shadow_would_have_done_counts_in_its_lane() {
+        let mut world = World::new();
+        world.plan();
+        world.incident.lane = Lane::Shadow("web".to_owned());
+        world.keep();
+        happen(&mut world.book, world.now, Event::Phase { to: Phase::Shadowed });
+        let now = world.now;
+        let [past] = world.history().rollbacks.as_slice() else { panic!("one is remembered") };
+        assert_eq!(
+            (past.lane.as_str(), &past.from, &past.to, past.ended_at),
+            ("shadow/web", &digest("b"), &digest("a"), Some(now))
+        );
+    }
+
+    #[test]
+    fn what_was_heard_of_before_is_forgotten_unless_an_open_incident_holds_it() {
+        let mut world = World::new();
+        world.keep();
+        let (mut book, now) = (world.book, world.now);
+        let held = world.incident.members.occurrences().next().expect("the fixture has one");
+        for seen in
+            [Seen { occurrence: held, ..seen(0, now - hours(9)) }, seen(1, now - MOMENT), seen(2, now), seen(3, now + MOMENT)]
+        {
+            book.seen.insert(seen.occurrence.to_string(), seen);
+        }
+        for (id, until) in [(1, now - MOMENT), (2, now), (3, now + MOMENT)] {
+            book.pauses.insert(id, pause(id, PauseScope::Global, now - hours(1), until));
+        }
+        fold(&mut book, now, Record::Forgotten { before: now });
+        let mut left: Vec<u64> = book.seen.values().map(|seen| seen.occurrence.fingerprint.0).collect();
+        left.sort_unstable();
+        assert_eq!(left, [2, 3, held.fingerprint.0]);
+        assert_eq!(book.pauses.keys().copied().collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
+    fn a_policys_last_wrongs_are_kept_and_each_incidents_last_word_counts() {
+        let mut world = World::new();
+        world.attempt();
+        let (incident, now) = (world.incident, world.now);
+        let mut wrongs = BTreeMap::new();
+        let mut mark = |number: usize, mark: Mark| {
+            let marked = Incident { id: IncidentId(format!("i{number}")), ..incident.clone() };
+            note_mark(&mut wrongs, &marked, (mark, "ann"), now);
+            wrongs["web"].iter().map(|wrong| wrong.incident.0.clone()).collect::<Vec<String>>()
+        };
+        assert_eq!(mark(1, Mark::Wrong), ["i1"]);
+        assert_eq!(mark(2, Mark::Wrong), ["i1", "i2"]);
+        assert_eq!(mark(2, Mark::Wrong), ["i1", "i2"]);
+        assert_eq!(mark(1, Mark::Right), ["i2"]);
+        (3..=WRONGS).for_each(|number| drop(mark(number, Mark::Wrong)));
+        let all = mark(WRONGS + 1, Mark::Wrong);
+        assert_eq!((all.len(), all[0].as_str()), (WRONGS, "i2"));
+        let all = mark(WRONGS + 2, Mark::Wrong);
+        assert_eq!((all.len(), all[0].as_str()), (WRONGS, "i3"));
+    }
+}

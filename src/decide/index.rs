@@ -145,7 +145,7 @@ pub(super) fn nowhere(policy: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::brakes::fixture::World;
+    use super::super::brakes::fixture::{World, minutes};
     use super::*;
 
     #[test]
@@ -154,5 +154,27 @@ mod tests {
         assert_eq!(place(&incident), "deployment/shop/web");
         incident.target = None;
         assert_eq!(place(&incident), "policy web");
+    }
+    #[test]
+    fn who_wants_a_rollback_is_found_by_since_when() {
+        let (World { mut incident, now, .. }, mut index) = (World::new(), Index::default());
+        for (wanted_at, found) in
+            [(Some(now), true), (Some(now - minutes(1)), false), (Some(now + minutes(1)), true), (None, false)]
+        {
+            incident.rollback_wanted_at = wanted_at;
+            index.file(&incident, None);
+            assert_eq!(index.wants_since(now).next().is_some(), found, "{wanted_at:?}");
+            assert_eq!(index.wants.len(), usize::from(wanted_at.is_some()));
+        }
+    }
+
+    #[test]
+    fn a_book_whose_look_ups_are_out_of_date_says_so() {
+        let mut world = World::new();
+        assert!(world.book.is_indexed());
+        world.book.incidents.insert(world.incident.id.clone(), world.incident.clone());
+        assert!(!world.book.is_indexed());
+        world.book.reindex();
+        assert!(world.book.is_indexed());
     }
 }

@@ -1,14 +1,19 @@
 //! A scene in which every brake lets go, for tests to spoil one thing at a time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Scene;
 use crate::decide::book::{Book, History, PastRollback, Release};
+use crate::decide::decision::Decision;
+use crate::decide::drill;
+use crate::decide::effect::Context;
 use crate::decide::incident::{Incident, Lane, Member, Phase};
 use crate::decide::limits::Limits;
 use crate::decide::observation::{Answer, Observation};
 use crate::decide::presence::Presence;
+use crate::decide::transition::Event;
 use crate::model::{
     Alert, AlertOnPeer, AlertStatus, AlertmanagerView, ChangeId, ChangeKind, Digest, Fact, Fingerprint, IncidentId, Labels, Mode,
     Number, Occurrence, Onset, Owner, PeerAlertState, PeerView, PostedChange, ReplicaSetSeen, Replicas, Resolution, Strategy,
@@ -16,8 +21,9 @@ use crate::model::{
 };
 use crate::policy::interval::Interval;
 use crate::policy::types::{
-    BrakeSettings, FactSpec, Floor, Place, Policy, Rule, Setting, TargetPattern, TargetRule, VerdictRule,
+    BrakeSettings, FactSpec, Floor, Place, Policies, Policy, Rule, Setting, TargetPattern, TargetRule, VerdictRule,
 };
+use crate::policy::{SourceFile, load};
 
 /// Minutes.
 pub(in crate::decide) fn minutes(n: u64) -> Duration {
@@ -144,6 +150,36 @@ impl World {
         crate::decide::ledger::posted(&mut self.book.changes, &change);
     }
 
+    /// A decision to roll the fixture's target back, with its plan.
+    pub(in crate::decide) fn rehearsed(&mut self) -> Decision {
+        let (policies, limits, workload) = (policies(""), self.limits, self.workload().clone());
+        let ctx = Context { policies: &policies, limits: &limits, cluster: Some("prod") };
+        let policy = &policies.policies[0];
+        let rule = drill::rollbacks(policy).next().expect("one");
+        drill::rehearse(&ctx, &self.book, (policy, rule), &workload, Some(self.now), self.now)
+    }
+
+    /// The incident has decided and planned a rollback.
+    pub(in crate::decide) fn plan(&mut self) {
+        let decision = Arc::new(self.rehearsed());
+        let plan = Arc::new(decision.plan.clone().expect("a release is fit"));
+        for event in [Event::Decided { decision }, Event::Planned { plan }] {
+            self.incident.apply(&event, self.now).expect("it is possible in every phase");
+        }
+    }
+
+    /// The incident has an attempt, begun now.
+    pub(in crate::decide) fn attempt(&mut self) {
+        self.plan();
+        self.incident.apply(&Event::Intended, self.now).expect("it has a plan");
+    }
+
+    /// The book has the incident as it stands.
+    pub(in crate::decide) fn keep(&mut self) {
+        self.book.incidents.insert(self.incident.id.clone(), self.incident.clone());
+        self.book.reindex();
+    }
+
     pub(in crate::decide) fn forget(&mut self) {
         self.book.targets.clear();
     }
@@ -159,6 +195,16 @@ impl World {
     pub(in crate::decide) fn onset(&mut self, at: Time) {
         self.change_member(|member| member.onset.at = Ok(at));
     }
+}
+
+/// A policy that rolls back what its alert names, and whatever else stands in the file.
+pub(in crate::decide) fn policies(besides: &str) -> Policies {
+    let rules = "facts: {e: {promql: e}}, decide: [{when: 'facts.e > 1', rollback: undo}, {page: {}}]";
+    let matchers = r#"matchers: ['alertname = "HighErrors"']"#;
+    let web = format!("{{name: web, mode: enforce, paging: in_front, targets: ['shop/w*'], {matchers}, {rules}}}");
+    let text = format!("policies: [{web}{besides}]\n");
+    let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
+    load(&files, true).unwrap_or_else(|found| panic!("{text}\n{}", crate::policy::diagnostic::to_text(&found))).policies
 }
 
 /// A release that was available for `healthy` until `last` ago.
