@@ -209,6 +209,7 @@ mod tests {
             (Val::Int(2), Val::Double(2.5), Ordering::Less),
             (Val::Int(-2), Val::Double(-2.5), Ordering::Greater),
             (Val::Double(2.5), Val::Int(2), Ordering::Greater),
+            (Val::Int(i64::MIN), Val::Double(-9_223_372_036_854_775_808.0), Ordering::Equal),
             (Val::Int(big), Val::Double(9_007_199_254_740_992.0), Ordering::Greater),
             (Val::Int(i64::MAX), Val::Double(9.3e18), Ordering::Less),
             (Val::Int(i64::MIN), Val::Double(f64::NEG_INFINITY), Ordering::Greater),
@@ -230,6 +231,9 @@ mod tests {
             (Add, Val::Int(1), Val::Double(0.5), Some(Val::Double(1.5))),
             (Add, Val::Int(i64::MAX), Val::Int(1), None),
             (Subtract, Val::Int(i64::MIN), Val::Int(1), None),
+            (Subtract, Val::Double(5.0), Val::Int(2), Some(Val::Double(3.0))),
+            (Remainder, Val::Double(7.5), Val::Int(2), Some(Val::Double(1.5))),
+            (Add, Val::Span(3), Val::Span(5), Some(Val::Span(8))),
             (Multiply, Val::Int(i64::MAX), Val::Int(2), None),
             (Divide, Val::Int(7), Val::Int(2), Some(Val::Int(3))),
             (Divide, Val::Int(7), Val::Int(0), None),
@@ -248,6 +252,10 @@ mod tests {
             assert_eq!(calculate(operation, &left, &right).ok(), wanted, "{operation:?} {left:?} {right:?}");
         }
         assert!(negate(&Val::Int(i64::MIN)).is_err());
+        assert_eq!(negate(&Val::Double(0.5)), Ok(Val::Double(-0.5)));
+        for operation in [Divide, Remainder] {
+            assert_eq!(calculate(operation, &Val::Int(7), &Val::Int(0)), Err("division by zero"));
+        }
     }
 
     #[test]
@@ -276,5 +284,13 @@ mod tests {
         }
         assert_eq!(format_duration(259_200), "72h");
         assert_eq!(format_duration(5_401), "1h30m1s");
+    }
+
+    #[test]
+    fn joined_texts_may_be_as_long_as_the_limit() {
+        let joined =
+            |left: usize, right: usize| calculate(Arithmetic::Add, &Val::text(&"a".repeat(left)), &Val::text(&"b".repeat(right)));
+        assert!(joined(1, MAX_TEXT_BYTES - 1).is_ok());
+        assert_eq!(joined(1, MAX_TEXT_BYTES), Err("the text is too long"));
     }
 }

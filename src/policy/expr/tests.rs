@@ -64,6 +64,7 @@ fn any_expression_can_be_shown() {
         ("1 + 2", Ok("3")),
         ("facts.errors > 0.1", Ok("true")),
         ("alert.starts_at - now", Ok("-10m")),
+        ("now - now", Ok("0s")),
         ("change.kinds", Ok("[image, config]")),
         ("facts.lost", Err(())),
     ] {
@@ -150,7 +151,13 @@ fn holds_or_not() {
         ("now > alert.starts_at + duration('9m')", true),
         ("change.age.getMinutes() == 10 && change.age.getSeconds() == 600", true),
         ("now > timestamp('1970-01-01T00:20:00Z')", true),
+        ("now >= timestamp('1970-01-01T00:' + '26:40Z')", true),
+        ("change.age.getMilliseconds() == 600000", true),
         ("history.rollbacks_24h >= 2 && history.flaps < 1", true),
+        ("facts.p95 <= 2 && 2 <= facts.p95", true),
+        ("facts.p95 <= 1", false),
+        ("-1 > facts.errors", false),
+        ("-1 >= facts.p95", false),
         ("facts.time_to_fix > duration('1h')", true),
         ("facts.stage.startsWith('can') && facts.stage.endsWith('ary') && facts.stage.contains('nar')", true),
         ("facts.stage.matches('^c.n') && !matches(facts.stage, '\\\\d')", true),
@@ -168,6 +175,7 @@ fn holds_or_not() {
         ("[1, 2, 3].exists(x, x > 2)", true),
         ("[].all(x, x)", true),
         ("['facts'].all(facts, facts == 'facts')", true),
+        ("alerts.exists(labels, labels.labels.severity == 'warning')", true),
         ("7 / 2 == 3 && 7 % 2 == 1 && 7.0 / 2 == 3.5", true),
         ("1 + 2 * 3 == 7 && (1 + 2) * 3 == 9", true),
         ("string(facts.p95) == '2' && string(true) == 'true'", true),
@@ -219,6 +227,15 @@ fn follows_kleene_and_says_why() {
         (
             "duration(labels.severity) > change.age",
             Tri::Unknown(vec![Unknown::new("duration(labels.severity)", "\"critical\" is not a duration")]),
+        ),
+        ("now > timestamp(labels.nope)", Tri::Unknown(vec![Unknown::new("timestamp(labels.nope)", "\"\" is not a time")])),
+        (
+            "int(9223372036854775808.0 * facts.p95) > 1",
+            Tri::Unknown(vec![Unknown::new("int(9223372036854775808.0 * facts.p95)", "18446744073709552000 is out of range")]),
+        ),
+        (
+            "int(9223372036854775808.0) > facts.p95",
+            Tri::Unknown(vec![Unknown::new("int(9223372036854775808.0)", "9223372036854776000 is out of range")]),
         ),
         (
             "9223372036854775807 + history.rollbacks_24h > 0",
@@ -312,6 +329,18 @@ fn refuses_with_a_place_and_help() {
         ("facts.a ? 1 : 'x'", 0..17, "one branch is a whole number, the other is text"),
         ("alerts.all(a, 1)", 14..15, "expected true or false"),
         ("alerts == alerts", 0..16, "can never be equal"),
+        ("(facts.a ? 1 : 2.0) % 2 == 1", 1..23, "`%` of a number"),
+        ("(facts.a ? 2.0 : 1) % 2 == 1", 1..23, "`%` of a number"),
+        ("[1, 2.0][0] % 2 == 1", 0..15, "`%` of a number"),
+        ("facts.eror + 1 > 2", 6..10, "unknown fact `eror`"),
+        ("labels.x.firing()", 9..15, "`firing`"),
+        // The whole of what is wrong is marked.
+        ("-1", 0..2, "a condition is true or false"),
+        ("-1.5", 0..4, "a condition is true or false"),
+        ("[1 ]", 0..4, "a condition is true or false"),
+        ("change.kinds[0 ]", 0..16, "a condition is true or false"),
+        ("size(string(1))", 0..15, "a condition is true or false"),
+        ("size('a\\')')", 0..12, "a condition is true or false"),
         // What can never hold.
         ("1 > 2", 0..5, "`1 > 2` can never hold"),
         ("facts.a && 'a' == 'b'", 11..21, "can never hold"),
@@ -337,6 +366,9 @@ fn refuses_with_a_place_and_help() {
         ("facts.errors = 1", 13..14, "write `==`"),
         ("change.age > 3d", 14..15, "write `duration('72h')`"),
         ("facts.a and facts.b", 8..11, "write `&&`"),
+        ("facts.a or facts.b", 8..10, "write `||`"),
+        ("'x' not in labels", 4..7, "write `!`"),
+        ("1e999 > facts.errors", 0..5, "out of range"),
         ("facts.a & facts.b", 8..9, "unexpected `&`"),
         ("labels.x == 'a", 12..13, "a quote is not closed"),
         ("'ü' == 'ü' §", 13..15, "unexpected `§`"),
@@ -358,6 +390,31 @@ fn reports_all_problems_in_order() {
         Expr::compile("facts.eror > 1 && labls.x == 'ü' || in_interval('nope') && facts.p95 > 'x'", &env()).unwrap_err();
     let places: Vec<_> = problems.iter().map(|problem| problem.at.clone()).collect();
     assert_eq!(places, [6..10, 18..23, 49..55, 60..75], "{problems:?}");
+    for source in ["firing(labels.x) > 1", "facts.a > facts.eror"] {
+        assert_eq!(Expr::compile(source, &env()).unwrap_err().len(), 2, "{source}");
+    }
+}
+
+#[test]
+fn a_unit_is_suggested_only_behind_its_number() {
+    let help = |source: &str| Expr::compile(source, &env()).unwrap_err().pop().and_then(|problem| problem.help);
+    assert_eq!(help("change.age > 3d").as_deref(), Some("write `duration('72h')`"));
+    assert_eq!(help("change.age 3d"), None);
+}
+
+#[test]
+fn a_condition_may_be_as_long_as_the_limit() {
+    let long = |length: usize| Expr::compile(&format!("{:length$}", "facts.a"), &env());
+    assert!(long(1024).is_ok());
+    assert!(long(1025).unwrap_err()[0].message.contains("too long"));
+    assert!(long(2000).unwrap_err()[0].message.contains("too long"));
+}
+
+#[test]
+fn a_value_of_another_type_than_was_checked_is_unknown() {
+    let number = || Box::new(node::Node::Const(value::Val::Int(1)));
+    let outcome = eval::run(&node::Node::Not(number()), "!x", &scope());
+    assert_eq!(outcome.tri, Tri::Unknown(vec![Unknown::new("!x", "a value is of an unexpected type")]));
 }
 
 #[test]
@@ -410,7 +467,9 @@ fn work_is_bounded() {
     }
     let source = "alerts.all(a, alerts.all(b, a.labels.x == b.labels.x))";
     let tri = Expr::compile(source, &env()).unwrap().eval(&Many).tri;
-    assert_eq!(tri, Tri::Unknown(vec![Unknown::new(source, "it takes too long to evaluate")]));
+    let too_long = vec![Unknown::new(source, "it takes too long to evaluate")];
+    assert_eq!(tri, Tri::Unknown(too_long.clone()));
+    assert_eq!(Expr::shown(source, &env()).unwrap().show(&Many), Err(too_long));
 }
 
 #[test]

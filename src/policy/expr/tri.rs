@@ -128,4 +128,14 @@ mod tests {
         assert_eq!(!unknown(), unknown());
         assert_eq!(unknown().reasons()[0].to_string(), "`x` is unknown: y");
     }
+
+    #[test]
+    fn each_of_the_three_is_only_itself() {
+        let unknown = Tri::Unknown(vec![Unknown::new("x", "y")]);
+        for (tri, wanted) in
+            [(Tri::True, [true, false, false]), (Tri::False, [false, true, false]), (unknown, [false, false, true])]
+        {
+            assert_eq!([tri.is_true(), tri.is_false(), tri.is_unknown()], wanted, "{tri:?}");
+        }
+    }
 }

@@ -332,6 +332,8 @@ mod tests {
     fn cells_are_of_their_column() {
         for (text, kind, wanted) in [
             ("> 1h", Kind::Number, "`> 1h` is no cell of this column"),
+            ("> inf", Kind::Number, "`> inf` is no cell of this column"),
+            ("NaN", Kind::Number, "`NaN` is no cell of this column"),
             ("0.5", Kind::Duration, "`0.5` is no cell of this column"),
             ("> critical", Kind::Text, "`>` does not compare what is in this column"),
             ("maybe", Kind::Bool, "`maybe` is no cell of this column"),
@@ -341,11 +343,36 @@ mod tests {
         for (text, kind, wanted) in [
             (">= 0.50", Kind::Number, "c >= 0.5"),
             ("90m", Kind::Duration, "c == duration('90m')"),
+            ("5s", Kind::Duration, "c == duration('5s')"),
+            ("> 0s", Kind::Duration, "c > duration('0s')"),
+            ("<= 1500ms", Kind::Duration, "c <= duration('1500ms')"),
             ("> 1d", Kind::Duration, "c > duration('24h')"),
             ("!= a\"b", Kind::Text, "c != \"a\\\"b\""),
             ("false", Kind::Bool, "!c"),
         ] {
             assert_eq!(Test::read(text, kind).unwrap().condition("c", kind).unwrap(), wanted);
         }
+    }
+
+    #[test]
+    fn a_hole_is_named_by_the_numbers_around_it() {
+        for (rows, gaps) in [
+            (&[&["< 1"][..], &[">= 5"]][..], &["users >= 1 and users < 5"][..]),
+            (&[&["<= 1"], &["> 5"]], &["users > 1 and users <= 5"]),
+            (&[&["!= 5"]], &["users = 5"]),
+            (&[&["5"]], &["users < 5", "users > 5"]),
+            (&[&["< 5"], &["> 5"]], &["users = 5"]),
+        ] {
+            assert_eq!(matrix(&[("users", Kind::Number)], rows).gaps, gaps, "{rows:?}");
+        }
+        assert_eq!(matrix(&[("late", Kind::Bool)], &[&["true"]]).gaps, ["late is false"]);
+        assert_eq!(matrix(&[("late", Kind::Bool)], &[&["!= true"]]).gaps, ["late is true"]);
+    }
+
+    #[test]
+    fn nobody_looks_through_too_many_cells() {
+        let rows: Vec<Vec<Test>> = (0..200).map(|row| vec![Test::Text { is_equal: true, value: format!("x{row}") }; 2]).collect();
+        let found = look(&[("a", Kind::Text), ("b", Kind::Text)], &rows);
+        assert_eq!(found, Found { is_too_large: true, ..Found::default() });
     }
 }

@@ -117,3 +117,35 @@ fn trim(text: &str, range: Range<usize>, is_space: fn(char) -> bool) -> Range<us
 fn slice<'a>(text: &'a str, range: &Range<usize>) -> &'a str {
     text.get(range.clone()).unwrap_or("")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comma_within_quotes_separates_nothing() {
+        for (text, wanted) in [
+            ("a=b,c=d", vec![r#"a="b""#, r#"c="d""#]),
+            (r#"a="b,c""#, vec![r#"a="b,c""#]),
+            (r#"a="b,c",d="e""#, vec![r#"a="b,c""#, r#"d="e""#]),
+            (r#"a="b\",c""#, vec![r#"a="b\",c""#]),
+            (r#"a="b\\",c=d"#, vec![r#"a="b\\""#, r#"c="d""#]),
+            (r#"a="\n\",b",c=d"#, vec![r#"a="\n\",b""#, r#"c="d""#]),
+        ] {
+            let read: Vec<String> = parse(text).expect(text).iter().map(Matcher::to_string).collect();
+            assert_eq!(read, wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_comma_does_not_end_an_escape_as_in_alertmanager() {
+        let problem = parse(r#"a="b\,",c="d""#).unwrap_err();
+        assert!(problem.message.contains("unpaired double quote"), "{problem}");
+    }
+
+    #[test]
+    fn a_problem_of_an_escaped_value_stands_at_the_whole_value() {
+        assert_eq!(parse(r#"a=~"\"(""#).unwrap_err().at, 3..8);
+        assert_eq!(parse(r#"a=~"b(""#).unwrap_err().at, 5..6);
+    }
+}

@@ -308,6 +308,13 @@ mod tests {
         assert_eq!(format_all(&two), r#"{b="1",a="2"}"#);
     }
 
+    #[test]
+    fn sorts_by_name_then_value_then_comparison() {
+        let texts = ["a=\"1\"", "a!=\"1\"", "a=~\"1\"", "a=\"2\"", "b=\"0\""];
+        let sorted: Vec<Matcher> = texts.iter().map(|text| parse_one(text).unwrap()).collect();
+        assert!(sorted.windows(2).all(|two| two[0] < two[1]));
+    }
+
     proptest! {
         #[test]
         fn the_canonical_text_reads_back(name in "[a-zA-Z_.\\-é {}\"\\\\]{1,6}", value in "\\PC{0,8}|[a\"\\\\\n\t,{}= ]{0,8}", negative: bool) {

@@ -176,7 +176,15 @@ mod tests {
     fn one_means_one() {
         assert!(parse_one("a=b,c=d").is_err());
         assert!(parse_one("{}").is_err());
-        assert!(parse_one(&"a".repeat(70_000)).is_err());
+    }
+
+    #[test]
+    fn an_item_may_be_as_long_as_the_limit() {
+        let item = |length: usize| format!("a={}", "b".repeat(length - 2));
+        assert!(parse_item(&item(MAX_ITEM_BYTES)).is_ok());
+        for length in [MAX_ITEM_BYTES + 1, 70_000] {
+            assert!(parse_item(&item(length)).unwrap_err().message.contains("too long"), "{length}");
+        }
     }
 
     proptest::proptest! {

@@ -205,3 +205,40 @@ fn escape(source: &str, bytes: &mut Vec<u8>) -> Option<usize> {
     }
     Some(2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> String {
+        let matchers = parse(text).unwrap_or_else(|problem| panic!("{text}: {problem}"));
+        matchers.first().expect(text).value().to_owned()
+    }
+
+    #[test]
+    fn escapes_mean_what_they_mean_in_go() {
+        for (text, wanted) in [
+            (r#"a="\a\b\f\n\r\t\v""#, "\u{7}\u{8}\u{c}\n\r\t\u{b}"),
+            (r#"a="\U0001F600\u00e9\x41\101""#, "😀éAA"),
+            (r#"a="b\"c\\""#, "b\"c\\"),
+        ] {
+            assert_eq!(value(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_problem_stands_where_it_can_be_seen() {
+        for (text, at, message) in [
+            (r#"a=~"b(""#, 5..6, "not closed"),
+            (r#"a=~"\x28""#, 3..9, "not closed"),
+            ("a=~b(", 4..5, "not closed"),
+            ("a=\"b\nc\"", 4..5, "line break"),
+            ("a==b", 2..3, "unexpected `=`, expected a value"),
+            ("=b", 0..1, "unexpected `=`, expected a label name"),
+        ] {
+            let problem = parse(text).expect_err(text);
+            assert_eq!(problem.at, at, "{text}: {problem}");
+            assert!(problem.message.contains(message), "{text}: {problem}");
+        }
+    }
+}

@@ -149,6 +149,7 @@ mod tests {
             ("0.5", FactType::Number, "0.5"),
             ("2h", FactType::Duration, "2h"),
             ("true", FactType::Bool, "true"),
+            (" false ", FactType::Bool, "false"),
             ("x", FactType::Text, "\"x\""),
             ("", FactType::Number, "\"\" is not a number"),
             ("NaN", FactType::Number, "\"NaN\" is not a number"),
@@ -160,8 +161,17 @@ mod tests {
         }
         assert_eq!(from_number(90.0, FactType::Duration), Ok(Value::Duration(Duration::from_secs(90))));
         assert_eq!(from_number(1.0, FactType::Bool), Ok(Value::Bool(true)));
-        for (number, of) in [(-1.0, FactType::Duration), (2.0, FactType::Bool), (1.0, FactType::Text)] {
+        assert_eq!(from_number(0.0, FactType::Bool), Ok(Value::Bool(false)));
+        let nearly = 1.0 + f64::EPSILON;
+        for (number, of) in [(-1.0, FactType::Duration), (2.0, FactType::Bool), (nearly, FactType::Bool), (1.0, FactType::Text)] {
             assert!(from_number(number, of).is_err(), "{number} as {of:?}");
         }
+    }
+
+    #[test]
+    fn only_what_prometheus_answers_has_a_query() {
+        assert_eq!(FactSpec::number("up", None).promql(), Some("up"));
+        let source = FactSource::Person { question: "is it bad?".to_owned() };
+        assert_eq!(FactSpec { source, of: FactType::Bool }.promql(), None);
     }
 }

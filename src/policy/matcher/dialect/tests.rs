@@ -17,6 +17,8 @@ fn means_what_it_means_in_go() {
         ("[\\W\\d]+", "é1", true),
         ("\\s", "\u{a0}", false),
         ("\\s", "\u{b}", false),
+        ("\\S", "\u{b}", true),
+        ("\\S", " ", false),
         ("[[:space:]]", "\u{b}", true),
         ("a\\b.*", "aé", true),
         ("a\\B.*", "aé", false),
@@ -49,6 +51,7 @@ fn means_what_it_means_in_go() {
         ("[a^]", "^", true),
         ("(?P<n>a)", "a", true),
         ("(?<n>a)", "a", true),
+        ("(?P<a_1>a)", "a", true),
         ("(?i)AbC", "aBc", true),
         ("(?i:A)b", "ab", true),
         ("(?i:A)b", "aB", false),
@@ -104,6 +107,7 @@ fn refuses_what_go_refuses() {
         ("(?=a)", 0..4, "unknown group"),
         ("(?!a)", 0..4, "unknown group"),
         ("(?P<>a)", 0..2, "group name"),
+        ("(?P<a-b>a)", 0..2, "group name"),
         ("\\1", 0..2, "unknown escape"),
         ("\\8", 0..2, "unknown escape"),
         ("\\Z", 0..2, "unknown escape"),
@@ -113,6 +117,9 @@ fn refuses_what_go_refuses() {
         ("\\u0041", 0..2, "unknown escape"),
         ("[\\b]", 1..3, "unknown escape"),
         ("\\x4", 0..2, "unknown escape"),
+        ("\\x{zz}", 0..2, "unknown escape"),
+        ("\\x{+41}", 0..2, "unknown escape"),
+        ("\\x{000000041}", 0..2, "unknown escape"),
         ("\\x{110000}", 0..10, "not a Unicode character"),
         ("\\p{IsGreek}", 0..11, "unknown class"),
         ("\\p{greek}", 0..9, "unknown class"),
@@ -135,6 +142,11 @@ fn refuses_what_go_refuses() {
 
 #[test]
 fn bounds_size_and_nesting() {
+    let nested = |depth: usize| compile_search(&format!("{}a{}", "(".repeat(depth), ")".repeat(depth)));
+    for (depth, is_deep) in [(MAX_NESTING, false), (MAX_NESTING + 1, true), (MAX_NESTING + 300, true)] {
+        let problem = nested(depth).map_or_else(|problem| problem.message, |_| String::new());
+        assert_eq!(problem.contains("too deeply"), is_deep, "{depth}: {problem}");
+    }
     assert!(compile(&"(".repeat(5000)).is_err());
     assert!(compile(&format!("{}a{}", "(".repeat(5000), ")".repeat(5000))).is_err());
     assert!(compile("((a{1000}){1000}){1000}").unwrap_err().message.contains("too large"));
