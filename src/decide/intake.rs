@@ -444,9 +444,319 @@ fn joined(draft: &mut Draft<'_>, member: Member) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::brakes::fixture::{World, minutes};
+    use super::super::brakes::fixture::{World, digest, minutes, policies, unreachable, workload};
     use super::*;
-    use crate::model::Texts;
+    use crate::journal::scan::Scan;
+    use crate::model::{Fingerprint, Lookup, Source, TargetRef, Texts, Urgency};
+
+    const MOMENT: std::time::Duration = std::time::Duration::from_millis(1);
+
+    fn member(world: &World) -> Member {
+        world.incident.members.values().next().expect("the fixture has one").clone()
+    }
+
+    /// The fixture's alert is looked for, for these lanes, since now.
+    fn pending(world: &World, lanes: &[Lane]) -> Pending {
+        let member = member(world);
+        let lookup = Lookup::Workload(TargetRef::deployment("shop", "web").expect("valid names"));
+        let wanted = lanes.iter().map(|lane| (lane.clone(), lane.key(), Ok(lookup.clone()))).collect();
+        Pending { alert: member.alert, received_at: world.now, truncated: false, wanted, due: world.now, tries: 0 }
+    }
+
+    fn remember(world: &mut World, status: AlertStatus, at: Time) {
+        let occurrence = member(world).alert.occurrence();
+        let resolved_at = Some(at).filter(|_| status == AlertStatus::Resolved);
+        world.book.seen.insert(occurrence.to_string(), Seen { occurrence, status, resolved_at, at });
+    }
+
+    fn in_context<T>(world: &World, policies: &Policies, run: impl FnOnce(&Context<'_>, &mut Step) -> T) -> (T, Step) {
+        let (ctx, mut step) = (Context { policies, limits: &world.limits, cluster: None }, Step::default());
+        let out = run(&ctx, &mut step);
+        (out, step)
+    }
+
+    fn opened(step: &Step) -> Vec<Incident> {
+        let event = |stamped: &Stamped| match &stamped.record {
+            Record::Incident { event: Event::Opened { incident }, .. } => Some((**incident).clone()),
+            _ => None,
+        };
+        step.records.iter().filter_map(event).collect()
+    }
+
+    fn is_seen(step: &Step) -> bool {
+        step.records.iter().any(|stamped| matches!(stamped.record, Record::Seen { .. }))
+    }
+
+    fn looked_for(step: &Step) -> Option<&Pending> {
+        step.records.iter().find_map(|stamped| match &stamped.record {
+            Record::Pending { pending } => Some(&**pending),
+            _ => None,
+        })
+    }
+
+    /// Whether an alert of that name and fingerprint concerns us when it fires, and when it is over.
+    fn concerned(world: &World, policies: &Policies, (name, fingerprint): (&str, u64)) -> [bool; 2] {
+        ["firing", "resolved"].map(|status| {
+            let body = serde_json::json!({ "alerts": [{
+                "status": status,
+                "labels": { "alertname": name },
+                "fingerprint": format!("{fingerprint:016x}"),
+                "startsAt": member(world).alert.starts_at.to_string(),
+            }] });
+            let (body, mut said) = (body.to_string(), None);
+            let scan = Scan::of(body.as_bytes()).expect("a notification");
+            let _ = scan.read(Source::Alertmanager, body.as_bytes(), world.now, |sighting| {
+                said = Some(concerns(policies, &world.book, sighting));
+                false
+            });
+            said.expect("it holds one alert")
+        })
+    }
+
+    #[test]
+    fn an_alert_concerns_us_by_a_policy_or_because_it_is_known() {
+        let (none, ours, other) = (Policies::default(), ("HighErrors", 7), ("HighErrors", 8));
+        let mut world = World::new();
+        assert_eq!(concerned(&world, &policies(""), ours), [true, true]);
+        assert_eq!(concerned(&world, &policies(""), ("HighLatency", 7)), [false, false]);
+        assert_eq!(concerned(&world, &none, ours), [false, false]);
+        world.keep();
+        assert_eq!((concerned(&world, &none, ours), concerned(&world, &none, other)), ([true, true], [false, false]));
+        let mut world = World::new();
+        let key = member(&world).alert.occurrence().to_string();
+        world.book.pending.insert(key, pending(&world, &[Lane::Live]));
+        assert_eq!((concerned(&world, &none, ours), concerned(&world, &none, other)), ([true, true], [false, false]));
+        let mut world = World::new();
+        let now = world.now;
+        remember(&mut world, AlertStatus::Firing, now);
+        assert_eq!(concerned(&world, &none, ours), [false, true], "it is heard of once more when it is over");
+        assert_eq!(concerned(&world, &none, other), [false, false]);
+    }
+
+    #[test]
+    fn that_an_alert_is_over_is_written_down_where_it_is_held_known_or_wanted() {
+        use AlertStatus::{Firing, Resolved};
+        for (policies, known, held, heard, written) in [
+            (Policies::default(), None, false, Heard::Unmatched, false),
+            (policies(""), None, false, Heard::Unmatched, true),
+            (Policies::default(), Some(Firing), false, Heard::Unmatched, true),
+            (Policies::default(), Some(Resolved), false, Heard::Duplicate, false),
+            (Policies::default(), None, true, Heard::News, true),
+            (Policies::default(), Some(Firing), true, Heard::News, true),
+            (Policies::default(), Some(Resolved), true, Heard::News, true),
+        ] {
+            let mut world = World::new();
+            let at = world.now - minutes(1);
+            known.into_iter().for_each(|status| remember(&mut world, status, at));
+            if held {
+                world.keep();
+            }
+            let alert = member(&world).alert;
+            let (said, step) = in_context(&world, &policies, |ctx, step| resolved(ctx, &world.book, world.now, &alert, step));
+            let case = format!("{} {known:?} {held}", policies.policies.len());
+            assert_eq!((said, is_seen(&step)), (heard, written), "{case}");
+        }
+    }
+
+    #[test]
+    fn another_firing_is_the_same_alert_with_another_start() {
+        let mut world = World::new();
+        let now = world.now;
+        remember(&mut world, AlertStatus::Firing, now);
+        let mut alert = member(&world).alert;
+        assert!(!is_known_otherwise(&world.book, &alert));
+        alert.starts_at = now;
+        assert!(is_known_otherwise(&world.book, &alert));
+        alert.fingerprint = Fingerprint(8);
+        assert!(!is_known_otherwise(&world.book, &alert));
+    }
+
+    #[test]
+    fn what_was_said_within_a_minute_is_not_written_again_unless_it_says_something_else() {
+        use AlertStatus::{Firing, Resolved};
+        let repeat = std::time::Duration::from_millis(REPEAT_MILLIS as u64);
+        for (known, ago, truncated, written) in [
+            (Firing, repeat - MOMENT, false, false),
+            (Firing, repeat, false, true),
+            (Firing, repeat + MOMENT, false, true),
+            (Firing, minutes(0), false, false),
+            (Resolved, minutes(0), false, true),
+            (Firing, minutes(0), true, true),
+        ] {
+            let mut world = World::new();
+            let at = world.now - ago;
+            remember(&mut world, known, at);
+            world.keep();
+            let told = (member(&world).alert, world.now, truncated);
+            let none = Policies::default();
+            let (_, step) = in_context(&world, &none, |ctx, step| firing(ctx, &world.book, world.now, told, step));
+            assert_eq!(is_seen(&step), written, "{known:?} {ago:?} {truncated}");
+        }
+    }
+
+    #[test]
+    fn that_a_notification_was_cut_is_kept_of_an_alert_that_is_looked_for() {
+        for (before, now_cut, kept) in [(false, true, Some(true)), (true, true, None), (false, false, None), (true, false, None)]
+        {
+            let mut world = World::new();
+            let told = (member(&world).alert, world.now, now_cut);
+            let pending = Pending { truncated: before, ..pending(&world, &[Lane::Live]) };
+            world.book.pending.insert(told.0.occurrence().to_string(), pending);
+            let none = Policies::default();
+            let (_, step) = in_context(&world, &none, |ctx, step| firing(ctx, &world.book, world.now, told, step));
+            assert_eq!(looked_for(&step).map(|pending| pending.truncated), kept, "{before} {now_cut}");
+        }
+    }
+
+    #[test]
+    fn a_new_alert_is_looked_for_again_where_no_answer_comes() {
+        let world = World::new();
+        let mut alert = member(&world).alert;
+        alert.labels.insert("namespace", "shop");
+        alert.labels.insert("deployment", "web");
+        let (policies, told) = (policies(""), (alert, world.now, false));
+        let (heard, step) = in_context(&world, &policies, |ctx, step| firing(ctx, &world.book, world.now, told, step));
+        let pending = looked_for(&step).expect("it names a target");
+        assert_eq!((heard, pending.tries), (Heard::News, 0));
+        assert_eq!(pending.due, world.now + std::time::Duration::from_secs(15));
+    }
+
+    #[test]
+    fn an_alert_that_was_over_and_fires_is_asked_about_where_the_incident_waits() {
+        for (over, phase, asked) in [
+            (true, Phase::Paged, true),
+            (false, Phase::Paged, false),
+            (true, Phase::Settling { until: Time::default() }, false),
+            (false, Phase::Settling { until: Time::default() }, false),
+        ] {
+            let mut world = World::new();
+            let now = world.now;
+            world.incident.phase = phase.clone();
+            world.change_member(|member| member.resolved_at = over.then_some(now));
+            world.keep();
+            let (alert, none) = (member(&world).alert, Policies::default());
+            let told = (&alert, now, false);
+            let ((), step) = in_context(&world, &none, |ctx, step| heard_again(ctx, &world.book, now, told, step));
+            assert_eq!(step.effects.iter().any(|effect| matches!(effect, Effect::Observe { .. })), asked, "{over} {phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_answer_is_asked_until_patience_is_over() {
+        let mut world = World::new();
+        let pending = pending(&world, &[Lane::Live]);
+        let occurrence = pending.alert.occurrence().to_string();
+        world.book.pending.insert(occurrence.clone(), pending);
+        for (after, opens) in [(world.limits.patience - MOMENT, false), (world.limits.patience, true)] {
+            let found = (Resolution::Unknown { why: unreachable() }, member(&world).onset);
+            let (none, now) = (Policies::default(), world.now + after);
+            let asked = (occurrence.as_str(), &Lane::Live);
+            let ((), step) = in_context(&world, &none, |ctx, step| located(ctx, &world.book, now, asked, found, step));
+            let opened = opened(&step);
+            let about: Vec<_> =
+                opened.iter().map(|incident| (incident.opened_at, incident.heard_at, incident.blind_on)).collect();
+            let expected = (world.now, now, Some(Dependency::Cluster));
+            assert_eq!(about, if opens { vec![expected] } else { vec![] }, "{after:?}");
+        }
+    }
+
+    #[test]
+    fn a_look_up_that_is_lost_is_made_again_and_at_last_given_up_for_each_lane() {
+        let mut world = World::new();
+        let mut pending = pending(&world, &[Lane::Live, Lane::Shadow("beside".to_owned())]);
+        let (occurrence, none) = (pending.alert.occurrence().to_string(), Policies::default());
+        for tries in 0..=LOOKUPS {
+            world.book.pending.insert(occurrence.clone(), pending.clone());
+            let ((), step) = in_context(&world, &none, |ctx, step| look_again(ctx, &world.book, world.now, &occurrence, step));
+            if tries < LOOKUPS {
+                assert_eq!((step.effects.len(), opened(&step)), (2, vec![]));
+                pending = looked_for(&step).expect("once more").clone();
+                assert_eq!((pending.tries, pending.due), (tries + 1, world.now + backoff(tries)));
+            } else {
+                let lanes: Vec<Lane> = opened(&step).into_iter().map(|incident| incident.lane).collect();
+                assert_eq!(lanes, [Lane::Live, Lane::Shadow("beside".to_owned())]);
+            }
+        }
+    }
+
+    #[test]
+    fn an_alert_joins_the_incident_of_the_release_that_ran_when_it_began() {
+        let mut world = World::new();
+        world.keep();
+        for (began, joins) in [(minutes(10), true), (minutes(30), false)] {
+            let mut member = member(&world);
+            member.alert.fingerprint = Fingerprint(9);
+            member.onset.at = Ok(world.now - began);
+            let target = Box::new(workload(world.incident.target.as_ref().expect("the fixture has one"), world.now));
+            let (none, of) = (Policies::default(), (Lane::Live, "web".to_owned()));
+            let run =
+                |ctx: &Context<'_>, step: &mut Step| open_or_join(ctx, &world.book, world.now, of, member, Ok(target), step);
+            let ((), step) = in_context(&world, &none, run);
+            let releases: Vec<_> = opened(&step).into_iter().map(|incident| incident.release).collect();
+            assert_eq!(releases, if joins { vec![] } else { vec![Some(digest("a"))] }, "{began:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_firing_after_each_close_is_another_incident() {
+        let mut world = World::new();
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let target = Box::new(workload(world.incident.target.as_ref().expect("the fixture has one"), world.now));
+            let (none, of, member) = (Policies::default(), (Lane::Live, "web".to_owned()), member(&world));
+            let run =
+                |ctx: &Context<'_>, step: &mut Step| open_or_join(ctx, &world.book, world.now, of, member, Ok(target), step);
+            let ((), step) = in_context(&world, &none, run);
+            step.records.iter().for_each(|stamped| world.book.fold(stamped).expect("it fits"));
+            let opened = opened(&step);
+            let [incident] = opened.as_slice() else { panic!("one begins: {opened:?}") };
+            let closed = Event::Phase { to: Phase::Closed { reason: Reason::Recovered, at: world.now } };
+            let record = Record::Incident { id: incident.id.clone(), event: closed };
+            world.book.fold(&Stamped { at: world.now, record }).expect("it fits");
+            ids.push(incident.id.clone());
+            let number = ids.len().to_string();
+            let occurrence = incident.members.occurrences().next().expect("its alert").to_string();
+            let parts = ["live", "web", "deployment/shop/web u1", &digest("b").0, &occurrence, &number];
+            let parts = if ids.len() == 1 { &parts[..5] } else { &parts[..] };
+            assert_eq!(incident.id, IncidentId::derive(parts), "a replay names it the same");
+        }
+    }
+
+    #[test]
+    fn whoever_has_a_page_is_told_of_alerts_with_another_name_and_of_what_got_worse() {
+        let titles = |known: bool, worse: bool, attempted: bool| {
+            let mut world = World::new();
+            if attempted {
+                world.attempt();
+            }
+            world.incident.phase = Phase::Paged;
+            world.incident.paging = Some(crate::model::Paging::Beside);
+            let (reason, text) = (Reason::Vetoed, "ann said no".to_owned());
+            let page = Event::Paged { reason, brake: None, cause: None, folded_into: None, announced: false, text };
+            world.incident.apply(&page, world.now).expect("it is possible in every phase");
+            let (none, incident) = (Policies::default(), world.incident.clone());
+            let run = |ctx: &Context<'_>, step: &mut Step| {
+                let mut draft = Draft { ctx, book: &world.book, now: world.now, incident, step };
+                told(&mut draft, "HighLatency", known, worse);
+            };
+            let ((), step) = in_context(&world, &none, run);
+            let messages = step.effects.into_iter().filter_map(|effect| match effect {
+                Effect::Tell(message) => {
+                    Some((message.urgency, message.title, message.text.contains("\"HighLatency\" fires as well")))
+                }
+                _ => None,
+            });
+            messages.collect::<Vec<_>>()
+        };
+        assert_eq!(titles(true, false, false), []);
+        let more = "one more alert: web on deployment/shop/web".to_owned();
+        assert_eq!(titles(false, false, false), [(Urgency::Announce, more, true)]);
+        let vetoed = || "vetoed: web on deployment/shop/web".to_owned();
+        for known in [true, false] {
+            assert_eq!(titles(known, true, false), [(Urgency::Announce, vetoed(), true)], "beside the alert's own route");
+            assert_eq!(titles(known, true, true), [(Urgency::Page, vetoed(), true)], "we touched it");
+        }
+    }
 
     #[test]
     fn an_alert_that_is_told_again_brings_its_newest_words() {
@@ -462,6 +772,7 @@ mod tests {
         let heard = firing(&ctx, &book, later, (alert, later, false), &mut step);
         assert!(matches!(heard, Heard::Duplicate));
         step.records.iter().for_each(|stamped| book.fold(stamped).expect("it fits"));
+        assert_eq!(book.incidents[&id].heard_at, later);
         let member = book.incidents[&id].members.get(occurrence).expect("still there");
         assert_eq!(member.alert.annotations.get("summary"), Some("worse than before"));
         assert_eq!(member.received_at, now - minutes(8), "it was known since then");
