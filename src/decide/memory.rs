@@ -266,8 +266,15 @@ fn revision(release: &Release, now: Time, (runs, fit): (bool, Result<String, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::book::Damping;
+    use crate::decide::brakes::fixture::World;
     use crate::decide::ledger;
-    use crate::model::{TargetId, WatchEvent};
+    use crate::decide::phase::Phase;
+    use crate::decide::transition::Event;
+    use crate::decide::untold::News;
+    use crate::model::{Evidence, IncidentId, Moment, PreflightReport, Reason, TargetId, Urgency, WatchEvent};
+
+    const MOMENT: Duration = Duration::from_millis(1);
 
     fn at(minute: i64) -> Time {
         Time::from_millis(1_700_000_000_000 + minute * 60_000)
@@ -361,5 +368,158 @@ mod tests {
         assert!(of(&book(), &FitTarget::default(), 80 + 24 * 60)[2].2.contains("at most 1d are allowed"));
         let other = TargetRef::deployment("shop", "nothing").expect("a name");
         assert_eq!(revisions(&book(), &other, &FitTarget::default(), at(80)), None);
+    }
+    fn asked(name: &str) -> BTreeSet<TargetRef> {
+        BTreeSet::from([TargetRef::deployment("shop", name).expect("a name")])
+    }
+
+    /// The fixture's incident, on `web`, with everything that an incident may have.
+    fn full() -> World {
+        let mut world = World::new();
+        world.attempt();
+        let news = News {
+            message: "m1".to_owned(),
+            moment: Moment::Verified,
+            urgency: Urgency::Announce,
+            title: "it worked".to_owned(),
+            text: "it worked".to_owned(),
+            to: Vec::new(),
+            at: world.now,
+        };
+        let prepared = Event::Prepared { report: PreflightReport::default(), evidence: Evidence::default().into() };
+        for event in [prepared, Event::MustTell { news: Box::new(news) }, Event::Noted { text: "looked".to_owned() }] {
+            world.incident.apply(&event, world.now).expect("it is possible in every phase");
+        }
+        world.book.alive_at = Some(world.now);
+        world
+    }
+
+    #[test]
+    fn an_excerpt_tells_what_an_incident_rests_on_only_where_it_was_asked_for() {
+        let mut world = full();
+        world.keep();
+        let (web, _) = excerpt(&world.book, &asked("web"));
+        let own = &web.incidents[&world.incident.id];
+        assert!(world.incident.evidence.is_some());
+        assert_eq!(*own, Incident { evidence: None, ..world.incident.clone() }, "evidence may hold a log");
+        let (cart, _) = excerpt(&world.book, &asked("cart"));
+        let beside = &cart.incidents[&world.incident.id];
+        assert!(beside.evidence.is_none() && beside.decision.is_none() && beside.plan.is_none() && beside.preflight.is_none());
+        assert!(beside.untold.is_none() && beside.notes.is_empty());
+        assert_eq!((&beside.members, &beside.attempts), (&world.incident.members, &world.incident.attempts));
+        assert!(web.is_indexed() && cart.is_indexed());
+    }
+
+    #[test]
+    fn what_is_over_stands_in_an_excerpt_for_a_day_and_what_was_asked_for_always() {
+        for (asked_for, open, ago, is_there) in [
+            ("cart", true, LATELY + MOMENT, true),
+            ("cart", false, LATELY, true),
+            ("cart", false, LATELY + MOMENT, false),
+            ("web", false, LATELY + MOMENT, true),
+        ] {
+            let mut world = full();
+            world.incident.heard_at = world.ago(ago);
+            if !open {
+                world.incident.phase = Phase::Closed { reason: Reason::Verified, at: world.ago(ago) };
+            }
+            world.keep();
+            let (excerpt, _) = excerpt(&world.book, &asked(asked_for));
+            assert_eq!(excerpt.incidents.len(), usize::from(is_there), "{asked_for} {open} {ago:?}");
+        }
+    }
+
+    #[test]
+    fn changes_that_were_posted_lately_are_told_of_every_target() {
+        for (asked_for, ago, is_there) in
+            [("web", LATELY + MOMENT, true), ("cart", LATELY, true), ("cart", LATELY + MOMENT, false)]
+        {
+            let mut world = full();
+            world.post(ago, false, None);
+            let (excerpt, _) = excerpt(&world.book, &asked(asked_for));
+            let kept = if is_there { world.book.changes.clone() } else { Default::default() };
+            assert_eq!(excerpt.changes, kept, "{asked_for} {ago:?}");
+        }
+    }
+
+    #[test]
+    fn of_another_target_the_last_two_releases_are_told_and_no_flaps() {
+        let mut book = book();
+        book.targets.get_mut("deployment/shop/web").expect("known").damping.insert("live".to_owned(), Damping::default());
+        let history = |name: &str| {
+            let web = excerpt(&book, &asked(name)).0.targets["deployment/shop/web"].clone();
+            (web.releases.iter().map(|release| release.images[0].clone()).collect::<Vec<_>>(), web.damping.len())
+        };
+        assert_eq!(history("cart"), (vec!["shop:b".to_owned(), "shop:c".to_owned()], 0));
+        assert_eq!(history("web"), (vec!["shop:a".to_owned(), "shop:b".to_owned(), "shop:c".to_owned()], 1));
+    }
+
+    #[test]
+    fn as_many_as_an_excerpt_has_room_for_are_not_cut() {
+        let mut world = full();
+        for (count, is_cut) in [(OTHERS, false), (OTHERS + 1, true)] {
+            let number = |number| (format!("deployment/shop/n{number}"), History::default());
+            let book = Book { targets: (0..count).map(number).collect(), ..Book::default() };
+            let (excerpt, cut) = excerpt(&book, &asked("cart"));
+            assert_eq!((excerpt.targets.len(), cut), (OTHERS, is_cut));
+        }
+        world.forget();
+        world.incident.decision = None;
+        for (count, is_cut) in [(INCIDENTS, false), (INCIDENTS + 1, true)] {
+            let id = |number| IncidentId(format!("i{number}"));
+            let one = |number| (id(number), Incident { id: id(number), ..world.incident.clone() });
+            world.book.incidents = (0..count).map(one).collect();
+            let (excerpt, cut) = excerpt(&world.book, &asked("cart"));
+            assert_eq!((excerpt.incidents.len(), cut), (INCIDENTS, is_cut));
+        }
+    }
+
+    #[test]
+    fn a_release_is_fit_up_to_each_number_of_the_brake() {
+        let target = TargetRef::deployment("shop", "web").expect("a name");
+        let of_a = |book: &Book, numbers: &FitTarget, minute: i64| {
+            let row = revisions(book, &target, numbers, at(minute)).expect("remembered").remove(2);
+            assert_eq!(row.images[0], "shop:a");
+            (row.fit, row.why)
+        };
+        let day = 24 * 60;
+        let hour = Duration::from_secs(3600);
+        let exact = FitTarget { healthy: hour, last_live: 24 * hour, back: 2 };
+        let goes = "a rollback would go here; the cluster is asked for its template and references before";
+        assert_eq!(of_a(&book(), &exact, 60 + day), (true, goes.to_owned()));
+        let mut relearned = book();
+        relearned.targets.get_mut("deployment/shop/web").expect("known").releases[0].watched = false;
+        let (fit, why) = of_a(&relearned, &exact, 60 + day);
+        assert!(fit && why.starts_with("in shadow and approve only"), "{why}");
+        for (numbers, minute, words) in [
+            (FitTarget { healthy: hour + MOMENT, ..exact }, 80, "available for 1h in all"),
+            (exact, 61 + day, "last available 1d1m ago; at most 1d are allowed"),
+            (FitTarget { back: 1, ..exact }, 80, "2 releases back; at most 1 are allowed"),
+        ] {
+            let (fit, why) = of_a(&book(), &numbers, minute);
+            assert!(!fit && why.contains(words), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_rollback_goes_to_one_release_and_never_further_back_than_one_of_ours() {
+        let target = TargetRef::deployment("shop", "web").expect("a name");
+        let mut book = book();
+        let of = |book: &Book| {
+            let rows = revisions(book, &target, &FitTarget::default(), at(80)).expect("remembered");
+            rows.into_iter().map(|row| (row.images[0].clone(), row.why)).collect::<std::collections::BTreeMap<_, _>>()
+        };
+
+        let mut good = book.targets["deployment/shop/web"].clone();
+        good.releases[1].bad = None;
+        book.targets.insert("deployment/shop/web".to_owned(), good.clone());
+        let older = format!("a rollback goes to {} or nowhere", good.releases[1].digest.short());
+        assert_eq!(of(&book)["shop:a"], older);
+        assert_ne!(of(&book)["shop:b"], older);
+        good.releases[2].by_us = true;
+        book.targets.insert("deployment/shop/web".to_owned(), good);
+        for image in ["shop:a", "shop:b"] {
+            assert!(of(&book)[image].starts_with("backout put the release there that runs now"), "{:?}", of(&book));
+        }
     }
 }
