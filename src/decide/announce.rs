@@ -140,3 +140,34 @@ fn deadline(phase: &Phase) -> Option<Time> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::brakes::fixture::{World, minutes};
+    use crate::decide::draft::Draft;
+    use crate::decide::effect::{Context, Step};
+    use crate::decide::incident::Phase;
+    use crate::policy::types::Policies;
+
+    #[test]
+    fn words_may_name_until_when_a_plan_waits() {
+        let mut world = World::new();
+        world.plan();
+        let (now, until) = (world.now, world.now + minutes(5));
+        for (phase, waits) in [
+            (Phase::Countdown { until: Some(until) }, true),
+            (Phase::Countdown { until: None }, false),
+            (Phase::Approval { until }, true),
+            (Phase::Preparing { since: now }, false),
+        ] {
+            let (policies, mut step) = (Policies::default(), Step::default());
+            let ctx = Context { policies: &policies, limits: &world.limits, cluster: None };
+            world.incident.phase = phase.clone();
+            let draft = Draft { ctx: &ctx, book: &world.book, now, incident: world.incident.clone(), step: &mut step };
+            let words = draft.words("a text");
+            let (deadline, remaining) = (words["plan"]["deadline"].as_str(), words["plan"]["remaining"].as_str());
+            let said = until.to_string();
+            assert_eq!((deadline, remaining), if waits { (Some(said.as_str()), Some("5m")) } else { (None, None) }, "{phase:?}");
+        }
+    }
+}

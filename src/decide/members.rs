@@ -210,8 +210,14 @@ mod tests {
         let first = members.occurrences().next().expect("there are some");
         members.change(first, |member| member.truncated = true);
         assert!(members.any_truncated());
+        members.change(first, |member| member.truncated = false);
+        assert!(!members.any_truncated());
+        members.change(first, |member| member.truncated = true);
         members.change_all(|member| (member.resolved_at, member.truncated) = (Some(Time::from_millis(1)), false));
         assert!(!members.any_fires() && !members.any_truncated());
+        assert!(!members.is_empty());
+        members.occurrences().collect::<Vec<_>>().into_iter().for_each(|occurrence| members.forget(occurrence));
+        assert!(members.is_empty());
     }
 
     #[test]

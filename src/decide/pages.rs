@@ -255,3 +255,103 @@ pub(super) fn page_channels(ctx: &Context<'_>, incident: &Incident) -> Vec<Strin
     let owner = ctx.policies.get(&incident.policy).and_then(|policy| policy.owner.clone());
     owner.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::brakes::fixture::World;
+    use super::*;
+    use crate::decide::decision::{Decision, Judgement};
+    use crate::decide::effect::Step;
+    use crate::model::Time;
+    use crate::policy::types::Policies;
+
+    const MOMENT: Duration = Duration::from_millis(1);
+    const STORM: Cause = Cause::Brake(Brake::Storm);
+
+    fn decide(incident: &mut Incident, change: impl FnOnce(&mut Decision)) {
+        let mut decision = Decision::clone(incident.decision.as_ref().expect("it decided"));
+        change(&mut decision);
+        incident.decision = Some(Arc::new(decision));
+    }
+
+    #[test]
+    fn a_brake_that_is_blind_is_paged_for_what_does_not_answer() {
+        let because = "it is so";
+        let storm = Cause::Brake(Brake::Storm);
+        let cluster = Cause::Dependency(Dependency::Cluster);
+        for (brakes, cause_of_it) in [
+            ([Judgement::held(Brake::Storm, because), Judgement::free(Brake::Freeze, because)], storm),
+            ([Judgement::held(Brake::Storm, because), Judgement::blind(Brake::Freeze, because)], storm),
+            ([Judgement::blind(Brake::Storm, because), Judgement::free(Brake::Freeze, because)], cluster),
+        ] {
+            let mut world = World::new();
+            world.plan();
+            decide(&mut world.incident, |decision| {
+                decision.blind_on = Some(Dependency::Cluster);
+                decision.brakes = brakes.to_vec();
+            });
+            let found = cause(&world.incident, Reason::BrakeHeld, Some(Brake::Storm));
+            assert_eq!(found, Some(cause_of_it), "{brakes:?}");
+        }
+    }
+
+    /// One that was paged then because of the storm brake, with its own page or as part of another one's.
+    fn paged(world: &World, id: &str, at: Time, folded_into: Option<&str>) -> Incident {
+        let mut incident = Incident { id: IncidentId(id.to_owned()), phase: Phase::Paged, ..world.incident.clone() };
+        let folded_into = folded_into.map(|id| IncidentId(id.to_owned()));
+        let (reason, brake, cause) = (Reason::BrakeHeld, Some(Brake::Storm), Some(STORM));
+        let event = Event::Paged { reason, brake, cause, folded_into, announced: false, text: "a storm".to_owned() };
+        incident.apply(&event, at).expect("it is possible in every phase");
+        incident
+    }
+
+    /// The incident whose page the fixture's folds into, where these stand beside it.
+    fn leads(world: &World, others: Vec<Incident>) -> Option<String> {
+        let mut book = world.book.clone();
+        book.incidents.extend(others.into_iter().map(|other| (other.id.clone(), other)));
+        book.reindex();
+        let (policies, mut step) = (Policies::default(), Step::default());
+        let ctx = Context { policies: &policies, limits: &world.limits, cluster: None };
+        let draft = Draft { ctx: &ctx, book: &book, now: world.now, incident: world.incident.clone(), step: &mut step };
+        draft.leader(STORM).map(|id| id.0)
+    }
+
+    #[test]
+    fn a_page_joins_one_of_the_same_cause_for_less_than_two_minutes() {
+        let world = World::new();
+        let within = world.limits.fold_within;
+        for (ago, joins) in [(within - MOMENT, true), (within, false), (within + MOMENT, false)] {
+            let leader = leads(&world, vec![paged(&world, "j", world.now - ago, None)]);
+            assert_eq!(leader.is_some(), joins, "{ago:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_lists_a_hundred_incidents_and_then_another_one_begins() {
+        let world = World::new();
+        for (count, leader) in [(MOST - 1, Some("j")), (MOST, None)] {
+            let part = |number| paged(&world, &format!("k{number}"), world.now, Some("j"));
+            let others = (1..count).map(part).chain([paged(&world, "j", world.now, None)]);
+            assert_eq!(leads(&world, others.collect()).as_deref(), leader, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_page_joins_only_one_that_reaches_the_same_people_as_loudly() {
+        let mut world = World::new();
+        world.plan();
+        let same = paged(&world, "j", world.now, None);
+        let mut shadow = same.clone();
+        shadow.lane = Lane::Shadow("web".to_owned());
+        let mut elsewhere = same.clone();
+        decide(&mut elsewhere, |decision| decision.to = vec!["others".to_owned()]);
+        assert_eq!(leads(&world, vec![same.clone()]).as_deref(), Some("j"));
+        assert_eq!(leads(&world, vec![shadow]), None);
+        assert_eq!(leads(&world, vec![elsewhere]), None);
+        world.change_member(|member| member.alert.labels.insert("severity", "critical"));
+        assert_eq!(leads(&world, vec![same]), None, "what is critical is not read below a warning");
+    }
+}

@@ -152,6 +152,7 @@ mod tests {
             (None, &[Some(-3000), Some(-30)]),
             (None, &[None, Some(-30)]),
             (Some(60), &[None]),
+            (Some(120), &[None]),
         ] {
             assert_eq!(doubt_of(evaluated, watchdogs), None, "{evaluated:?} {watchdogs:?}");
         }
@@ -165,12 +166,25 @@ mod tests {
             (None, &[Some(-121)], "last evaluated 121 s ago"),
             (Some(-500), &[Some(-300), Some(-400)], "last evaluated 300 s ago"),
             // A clock that is ahead must not make what was seen an hour ago look new.
+            (Some(121), &[None], "121 s from now by another clock"),
             (Some(3600), &[None], "3600 s from now by another clock"),
             (None, &[Some(3600)], "3600 s from now by another clock"),
             (Some(-500), &[Some(3600)], "last evaluated 500 s ago"),
         ] {
             let why = doubt_of(evaluated, watchdogs).unwrap_or_default();
             assert!(why.contains(words), "{evaluated:?} {watchdogs:?}: {why:?}");
+        }
+    }
+    #[test]
+    fn a_peer_proves_something_once_it_has_been_up_long_enough() {
+        let limits = Limits::default();
+        let moment = Duration::from_millis(1);
+        let just = "am has been up for 599 s only, so that an empty list proves nothing".to_owned();
+        for (up, why) in [(limits.peer_up - moment, Some(just)), (limits.peer_up, None), (limits.peer_up + moment, None)] {
+            let peer = PeerView { peer: "am".to_owned(), up, ..PeerView::default() };
+            let evaluated_at = Fact::known(at(0), at(0), "prometheus");
+            let view = AlertmanagerView { peers: vec![Fact::known(peer, at(0), "am")], evaluated_at };
+            assert_eq!(doubt(&view, at(0), &limits), why, "{up:?}");
         }
     }
 }

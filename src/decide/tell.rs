@@ -112,3 +112,68 @@ fn context(draft: &Draft<'_>) -> String {
     lines.push(format!("why:     backout report {}", incident.id));
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::brakes::fixture::{World, minutes};
+    use super::*;
+    use crate::decide::effect::{Context, Step};
+    use crate::decide::members::Members;
+    use crate::model::Fingerprint;
+    use crate::policy::types::Policies;
+
+    /// A message of the fixture's incident, and another one after a line for the report.
+    fn messages(world: &World) -> [Message; 2] {
+        let (policies, mut step) = (Policies::default(), Step::default());
+        let ctx = Context { policies: &policies, limits: &world.limits, cluster: None };
+        let (book, now, incident) = (&world.book, world.now, world.incident.clone());
+        let mut draft = Draft { ctx: &ctx, book, now, incident, step: &mut step };
+        [(); 2].map(|()| {
+            draft.note("something happened");
+            message(&draft, Moment::Paged, Urgency::Page, "a title", "a text", Vec::new())
+        })
+    }
+
+    #[test]
+    fn a_message_ends_with_its_incident_its_alerts_the_plan_and_how_to_answer() {
+        let mut world = World::new();
+        world.plan();
+        let hash = world.incident.plan.as_ref().expect("planned").hash();
+        let started = world.now - minutes(9);
+        let [message, _] = messages(&world);
+        let lines = [
+            "a text".to_owned(),
+            String::new(),
+            "incident i1 (deciding)".to_owned(),
+            format!("alert \"HighErrors\" firing since {started}"),
+            format!("plan {hash}: web:b -> web:a"),
+            format!("approve: backout approve i1 --plan {hash}"),
+            "veto:    backout veto i1 --reason WHY".to_owned(),
+            "why:     backout report i1".to_owned(),
+        ];
+        assert_eq!(message.text, lines.join("\n"));
+    }
+
+    #[test]
+    fn ten_alerts_are_named_and_the_others_counted() {
+        let mut world = World::new();
+        let first = world.incident.members.values().next().expect("the fixture has one").clone();
+        for (count, more) in [(9, None), (10, None), (11, Some("and 1 more alerts")), (12, Some("and 2 more alerts"))] {
+            let numbered = |number| {
+                let mut member = first.clone();
+                member.alert.fingerprint = Fingerprint(number);
+                member
+            };
+            world.incident.members = (0..count).map(numbered).collect::<Members>();
+            let [message, _] = messages(&world);
+            assert_eq!(message.text.lines().filter(|line| line.starts_with("alert ")).count(), (count as usize).min(10));
+            assert_eq!(message.text.lines().find(|line| line.contains("more alerts")), more, "{count}");
+        }
+    }
+
+    #[test]
+    fn each_message_of_an_incident_has_an_id_of_its_own() {
+        let [first, second] = messages(&World::new());
+        assert_ne!(first.id, second.id, "a channel leaves out what it has");
+    }
+}
