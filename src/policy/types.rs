@@ -274,4 +274,19 @@ mod tests {
             assert_eq!(TargetPattern(pattern.to_owned()).covers(&target), covers, "{pattern}");
         }
     }
+
+    #[test]
+    fn only_a_policy_that_may_act_can_latch() {
+        use super::super::{SourceFile, load};
+        assert!(!Policies::default().can_latch());
+        for (mode, page, can_latch) in
+            [("shadow", "{latch: true}", false), ("approve", "{}", false), ("approve", "{latch: true}", true)]
+        {
+            let text = format!(
+                "policies: [{{name: a, mode: {mode}, paging: in_front, targets: ['shop/*'], decide: [{{page: {page}}}]}}]\n"
+            );
+            let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.into_bytes() }];
+            assert_eq!(load(&files, true).expect("a policy").policies.can_latch(), can_latch, "{mode} {page}");
+        }
+    }
 }

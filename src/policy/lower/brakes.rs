@@ -208,3 +208,32 @@ impl Lower<'_> {
         flapping
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::said;
+
+    fn said_of(mode: &str, brakes: &str) -> Vec<String> {
+        said(&format!(
+            "policies: [{{name: a, mode: {mode}, paging: in_front, targets: ['shop/*'], decide: [{{rollback: undo}}], brakes: {{{brakes}}}}}]\n"
+        ))
+    }
+
+    #[test]
+    fn a_budget_of_nothing_is_for_watching_only() {
+        assert_eq!(said_of("shadow", "budget: {per_target: 0}"), Vec::<String>::new());
+        for mode in ["approve", "enforce"] {
+            let said = said_of(mode, "budget: {per_target: 0}");
+            let wanted = format!("error: `per_target: 0` allows no rollback, but the mode is `{mode}`");
+            assert!(said.contains(&wanted), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_penalty_may_be_held_from_its_ceiling_on() {
+        let flapping = |suppress: u32| format!("flapping: {{suppress: {suppress}, reuse: 1000, half_life: 1h, hold: 1h}}");
+        assert_eq!(said_of("shadow", &flapping(2000)), Vec::<String>::new());
+        let wanted = "error: `suppress` is 2001, but no penalty grows beyond 2000: the brake would never hold";
+        assert_eq!(said_of("shadow", &flapping(2001)), [wanted]);
+    }
+}

@@ -204,3 +204,17 @@ const RESERVED: [&str; 21] = [
     "void",
     "while",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::loaded;
+    use super::*;
+
+    #[test]
+    fn a_fact_that_is_asked_for_keeps_its_question() {
+        let text = "policies: [{name: a, facts: {users: {ask: how many users are hit}}, decide: [{page: {}}]}]\n";
+        let policies = loaded(text).policies;
+        let question = "how many users are hit".to_owned();
+        assert_eq!(policies.policies[0].facts["users"].source, FactSource::Person { question });
+    }
+}

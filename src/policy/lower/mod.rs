@@ -173,3 +173,36 @@ impl<'s> Lower<'s> {
 }
 
 type Shared<'f> = BTreeMap<&'f str, (&'f Field<Fact>, At)>;
+
+#[cfg(test)]
+mod tests {
+    use super::super::diagnostic::{Diagnostic, to_text};
+    use super::super::{Loaded, SourceFile, load};
+    use super::*;
+
+    /// What a file says once it is read; it must be one that can be applied.
+    pub(super) fn loaded(text: &str) -> Loaded {
+        read(text).unwrap_or_else(|found| panic!("{text}\n{}", to_text(&found)))
+    }
+
+    /// What is said of a file, whether it can be applied or not.
+    pub(super) fn said(text: &str) -> Vec<String> {
+        let found = read(text).map_or_else(|found| found, |loaded| loaded.warnings);
+        found.into_iter().map(|found| format!("{}: {}", found.severity.as_str(), found.message)).collect()
+    }
+
+    fn read(text: &str) -> Result<Loaded, Vec<Diagnostic>> {
+        load(&[SourceFile { path: "shop.yaml".to_owned(), bytes: text.as_bytes().to_vec() }], true)
+    }
+
+    #[test]
+    fn everything_knows_where_it_stands() {
+        let all =
+            loaded("policies:\n  - name: a\n    decide:\n      - {rollback: p}\nprocedures:\n  - {name: p, steps: [undo]}\n")
+                .policies;
+        let place = |line| Place { file: "shop.yaml".to_owned(), line };
+        assert_eq!(all.policies[0].decide[0].place, place(4));
+        assert_eq!(all.procedures["p"].place, place(6));
+        assert_eq!(all.procedures["undo"].place, Place::default());
+    }
+}

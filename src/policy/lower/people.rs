@@ -314,3 +314,41 @@ fn is_schedule(text: &str) -> bool {
     let field = |field: &str| field.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*/,-".contains(&byte));
     text.split_whitespace().count() == 5 && text.split_whitespace().all(field)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{loaded, said};
+    use super::*;
+
+    #[test]
+    fn who_names_no_moments_is_told_of_all_but_the_opening_and_what_is_about_no_incident() {
+        use Moment::{Closed, Decided, Failed, Ineffective, Paged, RolledBack, Started, Verified};
+        let policies = loaded("policies: [{name: a, decide: [{page: {}}], announce: [ops]}]\n").policies;
+        let [announcement] = policies.policies[0].announce.as_slice() else { panic!("one announcement") };
+        assert_eq!(announcement.to, ["ops"]);
+        assert_eq!(announcement.at, [Decided, Started, RolledBack, Verified, Ineffective, Failed, Paged, Closed]);
+    }
+
+    #[test]
+    fn a_review_is_due_on_a_day_of_the_calendar() {
+        let with = |date: &str| format!("policies: [{{name: a, decide: [{{page: {{}}}}], review_by: {date}}}]\n");
+        let policies = loaded(&with("2026-12-31")).policies;
+        assert_eq!(policies.policies[0].review_by.map(|date| date.to_string()).as_deref(), Some("2026-12-31"));
+        for date in ["2026-02-30", "20261231", "2026-12-31T00:00"] {
+            assert_eq!(said(&with(date)), [format!("error: `{date}` is not a day of the calendar")]);
+        }
+    }
+
+    #[test]
+    fn what_is_there_and_wrong_is_not_called_missing() {
+        for (text, missing, is_missing) in [
+            ("follow_ups: [{to: [ops]}]}]", "error: `title` is missing", true),
+            ("follow_ups: [{to: [ops], title: [x]}]}]", "error: `title` is missing", false),
+            ("}]\ndrills: [{name: d}]", "error: `schedule` is missing", true),
+            ("}]\ndrills: [{name: d, schedule: [x]}]", "error: `schedule` is missing", false),
+        ] {
+            let said = said(&format!("policies: [{{name: a, decide: [{{page: {{}}}}], {text}\n"));
+            assert_eq!(said.iter().any(|said| said == missing), is_missing, "{text}: {said:?}");
+        }
+    }
+}

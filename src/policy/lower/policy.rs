@@ -168,3 +168,19 @@ pub(super) fn is_none<T>(field: &Field<Listed<T>>) -> bool {
         Field::Is(Listed(items), _) => items.is_empty(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{loaded, said};
+
+    #[test]
+    fn the_labels_of_a_page_are_named_as_prometheus_names_them() {
+        let with = |label: &str| format!("policies: [{{name: a, decide: [{{page: {{}}}}], labels: {{{label}: x}}}}]\n");
+        for label in ["team", "team_a", "_t2"] {
+            assert_eq!(loaded(&with(label)).policies.policies[0].labels.get(label).map(String::as_str), Some("x"));
+        }
+        for label in ["2team", "team-a"] {
+            assert_eq!(said(&with(label)), [format!("error: `{label}` cannot be the name of a label")]);
+        }
+    }
+}

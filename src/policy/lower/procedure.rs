@@ -192,3 +192,36 @@ impl Lower<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::loaded;
+    use super::*;
+
+    fn read(procedure: &str) -> Procedure {
+        let rule = if procedure.contains("kind: contain") { "first: p, page: {}" } else { "rollback: p" };
+        let text = format!("policies: [{{name: a, decide: [{{{rule}}}]}}]\nprocedures: [{{name: p, {procedure}}}]\n");
+        loaded(&text).policies.procedures.remove("p").expect("it is there")
+    }
+
+    #[test]
+    fn a_procedure_is_what_it_says() {
+        let plain = read("availability: keep, steps: [undo]");
+        assert_eq!((plain.kind, plain.may_drop), (Kind::Rollback, false));
+        assert_eq!(plain.later, Vec::<String>::new());
+        let calm = read("kind: contain, availability: may_drop, steps: [{scale: {replicas: 1}}]");
+        assert_eq!((calm.kind, calm.may_drop), (Kind::Contain, true));
+    }
+
+    #[test]
+    fn what_would_change_what_is_done_is_remembered_and_what_only_tells_is_not() {
+        for (procedure, later) in [
+            ("kind: contain, steps: [{scale: {replicas: 1}}]", &["procedures of the kind `contain`", "the step `scale`"][..]),
+            ("steps: [{undo: {revision: 7}}]", &["`revision` of the step `undo`"]),
+            ("steps: [undo], on_failure: [restart]", &["`on_failure`", "the step `restart`"]),
+            ("steps: [undo], announce: [{to: [x], every: 5m}]", &[]),
+        ] {
+            assert_eq!(read(procedure).later, later, "{procedure}");
+        }
+    }
+}

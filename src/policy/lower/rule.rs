@@ -222,3 +222,19 @@ fn holds_always(rule: &syntax::Rule) -> bool {
     let is_true = rule.when.get().is_some_and(|syntax::CelText(text)| text.trim() == "true");
     is_none(&rule.matchers) && (rule.when.is_missing() || is_true) && rule.any.is_missing() && rule.all.is_missing()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::said;
+
+    #[test]
+    fn a_rule_is_warned_of_only_where_its_mode_is_above_that_of_its_policy() {
+        for (mode, is_warned) in [("shadow", false), ("approve", false), ("enforce", true)] {
+            let text = format!(
+                "policies: [{{name: a, mode: approve, paging: in_front, targets: ['shop/*'], decide: [{{rollback: undo, mode: {mode}}}]}}]\n"
+            );
+            let said = said(&text);
+            assert_eq!(said.iter().any(|said| said.contains("has no effect")), is_warned, "{mode}: {said:?}");
+        }
+    }
+}

@@ -456,3 +456,39 @@ fn json(field: &Field<Free>) -> serde_json::Value {
         Free::Map(entries) => entries.iter().map(|(name, value)| (name.clone(), json(value))).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::loaded;
+
+    fn keys(step: &str) -> String {
+        let text = format!(
+            "policies: [{{name: a, decide: [{{rollback: p}}]}}]\nprocedures: [{{name: p, steps: [{step}], on_failure: [{{scale: {{replicas: restore}}}}]}}]\n"
+        );
+        let all = loaded(&text).policies;
+        let [step] = all.procedures["p"].steps.as_slice() else { panic!("one step") };
+        step.keys.iter().map(|(key, text)| format!("{key}={}", text.source())).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_plan_can_list_every_key_of_a_step() {
+        for (step, wanted) in [
+            ("{undo: {to: last_good}}", ""),
+            ("{undo: {revision: 7}}", "revision=7"),
+            ("{undo: {image: 'web:1'}}", "image=web:1"),
+            ("{image: {container: web, image: 'web:1'}}", "container=web image=web:1"),
+            ("{switch: {service: web, key: color, to: standby}}", "service=web key=color to=standby"),
+            ("{isolate: {service: web, traffic: none}}", "service=web traffic=none"),
+            ("{isolate: {traffic: restore}}", "traffic=restore"),
+            ("{docker: {to: last_good}}", "to=last_good"),
+            ("{docker: {image: 'web:1'}}", "image=web:1"),
+            ("{git: {repo: shop, revert: change, as: commit}}", "repo=shop revert=change as=commit"),
+            ("{git: {repo: shop, pin: 'web:1', as: pull_request}}", "repo=shop pin=web:1 as=pull_request"),
+            ("{exec: {program: /bin/back, args: [a, b], within: 5m}}", "program=/bin/back args 00=a args 01=b within=5m"),
+            ("{wait: {time: 90s}}", "time=1m30s"),
+            ("{wait: {person: [lead, shop], within: 1h}}", "person=lead, shop within=1h"),
+        ] {
+            assert_eq!(keys(step), wanted, "{step}");
+        }
+    }
+}

@@ -207,3 +207,23 @@ impl Lower<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::said;
+
+    #[test]
+    fn a_hole_matters_only_where_the_table_decides_everything() {
+        let table = "table: {columns: [label severity], rows: [[critical, {page: {}}]]}";
+        for (rules, severity) in [
+            (format!("{{{table}}}"), "warning"),
+            (format!("{{matchers: [a=b], {table}}}"), "note"),
+            (format!("{{when: 'change.barrier', {table}}}"), "note"),
+            (format!("{{{table}}}, {{page: {{}}}}"), "note"),
+        ] {
+            let said = said(&format!("policies: [{{name: a, decide: [{rules}]}}]\n"));
+            let gap = said.iter().find(|said| said.contains("no row of")).unwrap_or_else(|| panic!("{rules}: {said:?}"));
+            assert!(gap.starts_with(&format!("{severity}: no row of ")), "{rules}: {gap}");
+        }
+    }
+}

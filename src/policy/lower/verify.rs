@@ -249,3 +249,51 @@ pub(super) fn has_literal_host(url: &str) -> bool {
     let host = rest.split(['/', '?', '#']).next().unwrap_or("");
     !host.is_empty() && !host.contains(['{', '}', '@', '\\']) && !host.contains(char::is_whitespace)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::said;
+    use super::*;
+
+    fn said_of(verify: &str) -> Vec<String> {
+        said(&format!(
+            "policies: [{{name: a, decide: [{{rollback: p}}]}}]\nprocedures: [{{name: p, steps: [undo], verify: {{{verify}}}}}]\n"
+        ))
+    }
+
+    #[test]
+    fn the_host_of_an_address_is_written_out() {
+        for (url, is_literal) in [
+            ("https://shop.example", true),
+            ("http://shop.example/{{ target.name }}", true),
+            ("https://shop.example?q={{ target.name }}", true),
+            ("https://{{ target.name }}/health", false),
+            ("https://{{target.name}}", false),
+            ("https://shop@evil.example/", false),
+            ("https://shop .example/", false),
+            ("https:///health", false),
+            ("https://", false),
+            ("ftp://shop.example/", false),
+            ("shop.example", false),
+        ] {
+            assert_eq!(has_literal_host(url), is_literal, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_a_number_or_a_name() {
+        for (port, is_port) in [("8080", true), ("http", true), ("0", false), ("'a b'", false), ("a/b", false)] {
+            let said = said_of(&format!("http: [{{service: web, port: {port}}}]"));
+            assert_eq!(!said.iter().any(|said| said.ends_with("is no port")), is_port, "{port}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn what_logs_must_not_say_is_missing_only_where_it_is_not_there() {
+        let missing = "error: `forbid` is missing".to_owned();
+        for (logs, is_missing) in [("{}", true), ("{forbid: panic}", false), ("{forbid: [panic]}", false)] {
+            let said = said_of(&format!("logs: {logs}"));
+            assert_eq!(said.contains(&missing), is_missing, "{logs}: {said:?}");
+        }
+    }
+}
