@@ -671,8 +671,9 @@ fn a_switch_that_is_on_is_turned_off() {
     let mut world = world();
     let number = Number::new(1.0).expect("finite");
     world.observation.values.get_mut("bad").expect("the fixture has it").value.value = Ok(number);
-    let found = claims(&policies("{when: '!facts.bad', rollback: undo}", ""), &world);
-    assert_eq!(found, ["facts.bad had been false (it was 1)"]);
+    for policy in ["{when: '!facts.bad', rollback: undo}", "{when: 'facts.bad', rollback: undo}"] {
+        assert_eq!(claims(&policies(policy, ""), &world), ["facts.bad had been false (it was 1)"], "{policy}");
+    }
 }
 
 #[test]

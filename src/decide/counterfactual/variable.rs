@@ -244,7 +244,7 @@ impl Variable {
     /// Whether its values are places of numbers; else they are milliseconds.
     pub(super) fn is_number(&self, basis: &Basis) -> bool {
         match self {
-            Self::Fact { of, .. } => *of != FactType::Duration,
+            Self::Fact { of, .. } => !matches!(of, FactType::Duration | FactType::Bool),
             Self::Traffic { .. } => true,
             Self::Text { name, carrier } => text_of(basis, name, carrier).is_some_and(|text| as_number(&text).is_some()),
             _ => false,
@@ -263,7 +263,11 @@ impl Variable {
         match self {
             Self::Fact { name, of } => {
                 let value = basis.observation.values.get(name)?.value.get().map_or(0.0, |number| number.get());
-                Some(if *of == FactType::Duration { (value * 1e3).round() as i64 } else { place(value) })
+                Some(match of {
+                    FactType::Duration => (value * 1e3).round() as i64,
+                    FactType::Bool => i64::from(value != 0.0),
+                    FactType::Number | FactType::Text => place(value),
+                })
             }
             Self::Traffic { name, .. } => {
                 let floor = basis.observation.values.get(name)?.floor.as_ref()?;
@@ -296,6 +300,8 @@ impl Variable {
         let until_now = |at: Option<Time>| at.map_or(0, |at| millis(basis.now.since(at)));
         match self {
             _ if self.is_number(basis) => (place(f64::MIN), place(f64::MAX)),
+            // What is neither 0 nor 1 would be unknown, and is nothing that a switch could have been.
+            Self::Fact { of: FactType::Bool, .. } | Self::Latches { .. } => (0, 1),
             Self::Fact { .. } | Self::Traffic { .. } | Self::Text { .. } => (0, far),
             Self::FactTime { name } => (0, until_now(basis.observation.values.get(name).map(|answer| answer.value.at))),
             Self::ReadTime => (0, until_now(Some(basis.observation.at))),
@@ -305,7 +311,6 @@ impl Variable {
             Self::Rollbacks { .. } | Self::Flaps | Self::Writes | Self::Veto | Self::Pause { .. } => (-far, 0),
             Self::FiredBefore { .. } | Self::Wants | Self::Migrations { .. } => (-far, 0),
             Self::Alike => (-far, until_now(moved::alike(basis))),
-            Self::Latches { .. } => (0, 1),
             Self::Healthy | Self::Moment { .. } => (0, far),
             Self::LastAvailable => (0, until_now(candidate(basis).and_then(|release| release.last_available))),
         }
@@ -322,7 +327,11 @@ impl Variable {
         match self {
             Self::Fact { name, of } => {
                 // Both casts lose nothing for spans that people mean.
-                let value = if *of == FactType::Duration { to as f64 / 1e3 } else { number(to) };
+                let value = match of {
+                    FactType::Duration => to as f64 / 1e3,
+                    FactType::Bool => to as f64,
+                    FactType::Number | FactType::Text => number(to),
+                };
                 if let (Some(answer), Some(value)) = (basis.observation.values.get_mut(name), Number::new(value)) {
                     answer.value.value = Ok(value);
                 }

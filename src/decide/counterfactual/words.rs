@@ -45,7 +45,7 @@ pub(super) fn condition(variable: &Variable, basis: &Basis, (short_of, to): (i64
                 return format!("facts.{name} had been known{was}");
             }
             let value = match of {
-                FactType::Bool if number(to) == 0.0 => "false".to_owned(),
+                FactType::Bool if to == 0 => "false".to_owned(),
                 FactType::Bool => "true".to_owned(),
                 FactType::Duration => border(&span(short_of), &span(to), to > short_of),
                 FactType::Number | FactType::Text => compared(number(short_of), number(to)),
