@@ -294,3 +294,147 @@ fn acknowledge(draft: &mut Draft<'_>, by: String) {
         draft.announce(Moment::Decided, &title, "the countdown is suspended: approve or veto");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::decide::brakes::fixture::{World, acting, minutes};
+    use crate::decide::effect::Input;
+    use crate::model::{ChangeId, Credential, Identity, Mark, PauseScope};
+
+    /// What is said to it: nothing, where it can be carried out.
+    fn said(world: &World, operation: Operation) -> String {
+        let mut book = world.book.clone();
+        book.incidents.insert(world.incident.id.clone(), world.incident.clone());
+        check(&book, &operation, world.now).err().map(|why| why.to_string()).unwrap_or_default()
+    }
+
+    fn veto(by: &str, reason: &str) -> Operation {
+        Operation::Veto { incident: IncidentId("i1".to_owned()), by: by.to_owned(), reason: reason.to_owned() }
+    }
+
+    fn approve(world: &World, overrides: &[&str]) -> Operation {
+        let plan = world.incident.plan.as_ref().expect("there is one").hash();
+        let overrides = overrides.iter().map(|name| (*name).to_owned()).collect();
+        Operation::Approve { incident: world.incident.id.clone(), plan, by: "ann".to_owned(), overrides }
+    }
+
+    fn planned(phase: Phase) -> World {
+        let mut world = World::new();
+        world.decide_by(&acting("{rollback: undo}"));
+        world.incident.phase = phase;
+        world
+    }
+
+    #[test]
+    fn who_and_why_are_named_and_what_is_over_cannot_be_vetoed() {
+        let mut world = World::new();
+        for (by, reason, answer) in [
+            ("ann", "it is the database", ""),
+            (" ", "it is the database", "`by` must name a person"),
+            ("ann", " ", "`reason` must say why"),
+        ] {
+            assert_eq!(said(&world, veto(by, reason)), answer);
+        }
+        world.incident.phase = Phase::Closed { reason: Reason::Recovered, at: world.now };
+        assert_eq!(said(&world, veto("ann", "why")), "incident `i1` is closed");
+    }
+
+    #[test]
+    fn a_pause_that_ends_now_is_over() {
+        let mut world = World::new();
+        for (left, answer) in [(0, "there is no pause `7` in force"), (1, "")] {
+            let until = world.now + Duration::from_millis(left);
+            let (scope, reason, by) = (PauseScope::Global, "work".to_owned(), "ann".to_owned());
+            world.book.pauses.insert(7, Pause { id: 7, scope, reason, by, identity: None, from: world.ago(minutes(5)), until });
+            assert_eq!(said(&world, Operation::Resume { pause: 7, by: "ann".to_owned() }), answer);
+        }
+    }
+
+    #[test]
+    fn only_a_rollback_that_was_begun_or_announced_in_shadow_can_be_marked() {
+        let mark = || {
+            let (by, reason) = ("ann".to_owned(), "why".to_owned());
+            Operation::Mark { incident: IncidentId("i1".to_owned()), mark: Mark::Wrong, by, reason }
+        };
+        for (shadow, plans, attempts, possible) in [
+            (true, true, false, true),
+            (true, false, false, false),
+            (false, true, false, false),
+            (false, false, false, false),
+            (false, true, true, true),
+        ] {
+            let mut world = if plans { planned(Phase::Paged) } else { World::new() };
+            if attempts {
+                world.begin(minutes(1), 1);
+            }
+            if shadow {
+                world.incident.lane = crate::decide::incident::Lane::Shadow("web".to_owned());
+            }
+            assert_eq!(said(&world, mark()).is_empty(), possible, "shadow: {shadow}, plan: {plans}, attempt: {attempts}");
+        }
+    }
+
+    #[test]
+    fn a_change_was_made_and_has_a_key_of_its_own() {
+        let mut world = World::new();
+        world.post(minutes(3), false, None);
+        let known = world.book.changes.values().flatten().next().expect("it was posted").clone();
+        let change = |id: &str, content: &str, ahead: Duration| {
+            let (id, content, at) = (ChangeId(id.to_owned()), content.to_owned(), world.now + ahead);
+            Operation::Change { change: Box::new(PostedChange { id, content, at, ..known.clone() }) }
+        };
+        assert_eq!(said(&world, change("c2", "other", CLOCKS_DIFFER)), "", "clocks differ");
+        let ahead = said(&world, change("c2", "other", CLOCKS_DIFFER + Duration::from_millis(1)));
+        assert!(ahead.contains("is ahead of us"), "{ahead}");
+        assert_eq!(said(&world, change("c1", "", Duration::ZERO)), "", "what is posted again is known");
+        let used = said(&world, change("c1", "other", Duration::ZERO));
+        assert!(used.contains("the key of change `c1` was used before"), "{used}");
+
+        let (again, new) = (change("c1", "", Duration::ZERO), change("c2", "other", Duration::ZERO));
+        for (operation, posted) in [(again, 0), (new, 1)] {
+            let step = world.step(&acting("{page: {}}"), Input::Operation(operation.into()));
+            let records = step.records.iter().filter(|stamped| matches!(stamped.record, Record::Posted { .. }));
+            assert_eq!(records.count(), posted);
+        }
+    }
+
+    #[test]
+    fn what_is_in_shadow_cannot_be_approved_and_what_is_no_brake_not_overridden() {
+        let waiting = || Phase::Approval { until: World::new().now + minutes(1) };
+        let mut world = planned(waiting());
+        assert_eq!(said(&world, approve(&world, &["storm"])), "");
+        assert_eq!(said(&world, approve(&world, &["stone"])), "there is no brake `stone`");
+        world.incident.lane = crate::decide::incident::Lane::Shadow("web".to_owned());
+        assert!(said(&world, approve(&world, &[])).contains("the plan is in shadow"));
+        let mut world = planned(waiting());
+        let plan = world.incident.plan.as_mut().expect("there is one");
+        Arc::make_mut(plan).mode = Mode::Shadow;
+        assert!(said(&world, approve(&world, &[])).contains("the plan is in shadow"));
+    }
+
+    #[test]
+    fn a_page_about_an_attempt_waits_for_no_approval() {
+        let mut world = planned(Phase::Paged);
+        assert_eq!(said(&world, approve(&world, &[])), "", "nothing holds it");
+        world.begin(minutes(1), 1);
+        assert_eq!(said(&world, approve(&world, &[])), "incident `i1` is paged: nothing waits for approval");
+    }
+
+    #[test]
+    fn who_is_known_stands_in_the_journal_and_in_the_report() {
+        let identity = Identity { name: "ann@shop".to_owned(), by: Credential::Token };
+        for (identity, written) in [(Some(identity), 1), (None, 0)] {
+            let mut world = World::new();
+            let order = Order { identity, operation: veto("ann", "it is the database") };
+            let step = world.step(&acting("{page: {}}"), Input::Operation(order));
+            let ordered = step.records.iter().filter(|stamped| matches!(stamped.record, Record::Ordered { .. }));
+            assert_eq!(ordered.count(), written);
+            let known = world.incident.notes.iter().filter(|note| note.text == "veto by ann, known by the token `ann@shop`");
+            assert_eq!(known.count(), written);
+        }
+    }
+}

@@ -473,3 +473,190 @@ impl Incident {
         IllegalEvent { incident: self.id.clone(), phase: self.phase.as_str(), event }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::decide::brakes::fixture::{World, acting, minutes};
+    use crate::model::{Fingerprint, Moment, Urgency};
+
+    fn apply(incident: &mut Incident, event: Event, at: Time) {
+        incident.apply(&event, at).expect("it is possible");
+    }
+
+    fn page(reason: Reason, cause: Option<Cause>, into: Option<&str>) -> Event {
+        let folded_into = into.map(|id| IncidentId(id.to_owned()));
+        Event::Paged { reason, brake: None, cause, folded_into, announced: false, text: "held".to_owned() }
+    }
+
+    fn told(message: &str, page: bool) -> Event {
+        let failed = vec![("pager".to_owned(), "no answer".to_owned())];
+        Event::Told { message: message.to_owned(), delivery: Delivery { delivered: Vec::new(), failed }, page }
+    }
+
+    #[test]
+    fn a_phase_is_entered_only_from_where_it_can_follow() {
+        let World { mut incident, now, .. } = World::new();
+        let settling = Phase::Settling { until: now };
+        let deciding = Phase::Deciding { since: now };
+        let preparing = Phase::Preparing { since: now };
+        let redeciding = Phase::Redeciding { since: now };
+        let executing = Phase::Executing { step: 0, since: now, doubtful: false };
+        let closed = Phase::Closed { reason: Reason::Recovered, at: now };
+        for (from, to, possible) in [
+            (&settling, &settling, true),
+            (&deciding, &settling, false),
+            (&redeciding, &executing, true),
+            (&executing, &executing, true),
+            (&deciding, &executing, false),
+            (&preparing, &redeciding, true),
+            (&deciding, &redeciding, false),
+            (&deciding, &closed, true),
+            (&executing, &closed, false),
+            (&closed, &closed, false),
+            (&closed, &deciding, false),
+        ] {
+            incident.phase = from.clone();
+            let entered = incident.apply(&Event::Phase { to: to.clone() }, now);
+            assert_eq!(entered.is_ok(), possible, "{from:?} to {to:?}");
+            assert_eq!(&incident.phase, if possible { to } else { from });
+        }
+    }
+
+    #[test]
+    fn each_preparation_has_its_number() {
+        let World { mut incident, now, .. } = World::new();
+        for number in [1, 2] {
+            apply(&mut incident, Event::Phase { to: Phase::Preparing { since: now } }, now);
+            assert_eq!((incident.begun, incident.allowed_at), (number, Some(now)));
+        }
+    }
+
+    #[test]
+    fn an_attempt_is_one_plan_until_it_ends() {
+        let mut world = World::new();
+        world.decide_by(&acting("{rollback: undo}"));
+        let World { mut incident, now, .. } = world;
+        let intents = |incident: &Incident| incident.attempts.iter().map(|attempt| attempt.intents).collect::<Vec<_>>();
+        apply(&mut incident, Event::Intended, now);
+        apply(&mut incident, Event::Intended, now);
+        assert_eq!(intents(&incident), [2], "the same plan");
+        let mut other = Plan::clone(incident.plan.as_ref().expect("there is one"));
+        other.countdown += Duration::from_secs(1);
+        incident.plan = Some(Arc::new(other));
+        apply(&mut incident, Event::Intended, now);
+        assert_eq!(intents(&incident), [2, 1], "another plan");
+        apply(&mut incident, Event::AttemptEnded { reason: Reason::Failed }, now);
+        apply(&mut incident, Event::Intended, now);
+        assert_eq!(intents(&incident), [2, 1, 1], "after the end of the one before");
+    }
+
+    #[test]
+    fn a_page_about_something_else_is_not_acknowledged_yet() {
+        let World { mut incident, now, .. } = World::new();
+        apply(&mut incident, page(Reason::Rule, None, None), now);
+        apply(&mut incident, Event::Acknowledged { by: "ann".to_owned() }, now);
+        apply(&mut incident, page(Reason::Rule, None, None), now);
+        assert_eq!(incident.acknowledged, Some((now, "ann".to_owned())));
+        apply(&mut incident, page(Reason::Ineffective, None, None), now);
+        assert_eq!(incident.acknowledged, None);
+    }
+
+    #[test]
+    fn a_page_is_as_old_as_its_cause_and_numbers_its_messages() {
+        let storm = Some(Cause::Brake(Brake::Storm));
+        for (cause, into, same) in [
+            (storm, None, true),
+            (storm, Some("i2"), false),
+            (Some(Cause::Brake(Brake::Freeze)), None, false),
+            (None, Some("i2"), false),
+        ] {
+            let World { mut incident, now, .. } = World::new();
+            apply(&mut incident, page(Reason::BrakeHeld, storm, None), now);
+            assert_eq!((incident.next, incident.page.as_ref().map(|page| page.count)), (1, Some(1)));
+            let later = now + minutes(1);
+            apply(&mut incident, page(Reason::BrakeHeld, cause, into), later);
+            assert_eq!((incident.next, incident.page.as_ref().map(|page| page.count)), (2, Some(2)));
+            let opened_at = incident.page.as_ref().and_then(|page| page.opened_at);
+            assert_eq!(opened_at, Some(if same { now } else { later }), "{cause:?} {into:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_lost_page_is_sent_again() {
+        for (announced, message, is_page, lost) in [
+            (false, "i1-paged-1", true, true),
+            (false, "i1-paged-1", false, false),
+            (true, "i1-paged-1", false, true),
+            (true, "i1-decided-1", false, false),
+        ] {
+            let World { mut incident, now, .. } = World::new();
+            apply(&mut incident, page(Reason::Rule, None, None), now);
+            incident.page.as_mut().expect("it was opened").announced = announced;
+            apply(&mut incident, told(message, is_page), now);
+            let unheard = incident.page.as_ref().and_then(|page| page.unheard);
+            assert_eq!(unheard.is_some(), lost, "{message}, announced: {announced}, page: {is_page}");
+        }
+    }
+
+    #[test]
+    fn the_report_says_once_of_what_is_sent_again_and_again_that_it_failed() {
+        for (owed, lines) in [(false, 2), (true, 1)] {
+            let World { mut incident, now, .. } = World::new();
+            if owed {
+                let (moment, urgency) = (Moment::Verified, Urgency::Announce);
+                let (message, title, text) = ("m1".to_owned(), "verified".to_owned(), String::new());
+                let news = News { message, moment, urgency, title, text, to: Vec::new(), at: now };
+                apply(&mut incident, Event::MustTell { news: Box::new(news) }, now);
+            }
+            apply(&mut incident, Event::Noted { text: "something else".to_owned() }, now);
+            apply(&mut incident, told("m1", false), now);
+            apply(&mut incident, told("m1", false), now);
+            let failed = incident.notes.iter().filter(|note| note.text.contains("m1: not delivered by pager")).count();
+            assert_eq!(failed, lines, "owed: {owed}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_an_incident_is_bounded() {
+        let World { mut incident, now, .. } = World::new();
+        for number in 0..NOTES + 50 {
+            apply(&mut incident, Event::Noted { text: number.to_string() }, now);
+        }
+        assert_eq!(incident.notes.len(), NOTES);
+        let first = incident.members.values().next().expect("it has one").clone();
+        let mut join = |number: u64, resolved_at: Option<Time>| {
+            let mut member = Member { resolved_at, ..first.clone() };
+            member.alert.fingerprint = Fingerprint(1000 + number);
+            apply(&mut incident, Event::Joined { member: Box::new(member) }, now);
+            incident.forgotten_alerts
+        };
+        assert_eq!((0..200).map(|number| join(number, Some(now))).max(), Some(0));
+        assert_eq!(join(200, Some(now)), 1, "the one that ended first is forgotten, and counted");
+        assert_eq!(join(201, None), 2);
+    }
+
+    #[test]
+    fn what_people_say_is_kept_and_a_rollback_is_wanted_while_a_rule_says_so() {
+        let mut world = World::new();
+        world.decide_by(&acting("{rollback: undo}"));
+        let World { mut incident, now, .. } = world;
+        let wanted = incident.decision.clone().expect("it was decided");
+        let not = Arc::new(Decision { brakes: Vec::new(), ..Decision::clone(&wanted) });
+        let decided = |decision: &Arc<Decision>| Event::Decided { decision: Arc::clone(decision) };
+        apply(&mut incident, decided(&wanted), now);
+        assert_eq!(incident.rollback_wanted_at, Some(now));
+        apply(&mut incident, decided(&not), now);
+        assert_eq!(incident.rollback_wanted_at, None);
+        apply(&mut incident, decided(&wanted), now);
+        apply(&mut incident, Event::Intended, now);
+        apply(&mut incident, decided(&not), now);
+        assert_eq!(incident.rollback_wanted_at, Some(now), "what was attempted was wanted");
+
+        let (by, why) = ("ann".to_owned(), "it was the database".to_owned());
+        apply(&mut incident, Event::Marked { mark: Mark::Wrong, by: by.clone(), why: why.clone() }, now);
+        assert_eq!(incident.marked, Some(Marked { at: now, mark: Mark::Wrong, by, why }));
+    }
+}

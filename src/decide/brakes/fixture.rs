@@ -8,12 +8,14 @@ use super::Scene;
 use crate::decide::book::{Book, History, PastRollback, Release};
 use crate::decide::decision::Decision;
 use crate::decide::drill;
-use crate::decide::effect::Context;
+use crate::decide::effect::{Context, Input, Step};
 use crate::decide::incident::{Incident, Lane, Member, Phase};
 use crate::decide::limits::Limits;
 use crate::decide::observation::{Answer, Observation};
 use crate::decide::presence::Presence;
+use crate::decide::step;
 use crate::decide::transition::Event;
+use crate::decide::verdict::decide;
 use crate::model::{
     Alert, AlertOnPeer, AlertStatus, AlertmanagerView, ChangeId, ChangeKind, Digest, Fact, Fingerprint, IncidentId, Labels, Mode,
     Number, Occurrence, Onset, Owner, PeerAlertState, PeerView, PostedChange, ReplicaSetSeen, Replicas, Resolution, Strategy,
@@ -380,4 +382,41 @@ pub(in crate::decide) fn workload(target: &TargetId, now: Time) -> Workload {
 /// A setting switched on.
 pub(in crate::decide) fn on<T>(numbers: T) -> Setting<T> {
     Setting::On(numbers)
+}
+
+/// Policies with one that may act on the fixture's alert by these rules.
+pub(in crate::decide) fn acting(rules: &str) -> Policies {
+    let text = format!("policies: [{{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], decide: [{rules}]}}]\n");
+    let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.into_bytes() }];
+    load(&files, true).unwrap_or_else(|found| panic!("{}", crate::policy::diagnostic::to_text(&found))).policies
+}
+
+impl World {
+    /// Decides by these policies, and plans what was decided.
+    pub(in crate::decide) fn decide_by(&mut self, policies: &Policies) {
+        let ctx = Context { policies, limits: &self.limits, cluster: Some("prod") };
+        let decision = decide(&ctx, &self.book, &self.incident, &self.observation, self.now);
+        self.incident.plan = decision.plan.clone().map(Arc::new);
+        self.incident.decision = Some(Arc::new(decision));
+    }
+
+    /// The write of the plan was begun that long ago, that many times.
+    pub(in crate::decide) fn begin(&mut self, ago: Duration, times: u32) {
+        let at = self.ago(ago);
+        for _ in 0..times {
+            self.incident.apply(&Event::Intended, at).expect("there is a plan");
+        }
+    }
+
+    /// What a step leaves of the incident, and what it records and does.
+    pub(in crate::decide) fn step(&mut self, policies: &Policies, input: Input) -> Step {
+        let id = self.incident.id.clone();
+        self.book.incidents.insert(id.clone(), self.incident.clone());
+        self.book.reindex();
+        let ctx = Context { policies, limits: &self.limits, cluster: Some("prod") };
+        let step = step(&ctx, &self.book, input, self.now);
+        step.records.iter().for_each(|stamped| self.book.fold(stamped).expect("it fits"));
+        self.incident = self.book.incidents[&id].clone();
+        step
+    }
 }
