@@ -93,6 +93,8 @@ fn map<'n, 'a>(node: &'n Node<'a>) -> Option<&'n Entries<'a>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::diagnostic::Sink;
+    use super::super::yaml::read;
     use super::*;
 
     #[test]
@@ -109,6 +111,65 @@ mod tests {
             ("shop/_defaults.yaml", "_defaults.yaml", None),
         ] {
             assert_eq!(distance(from, to), wanted, "{from} {to}");
+        }
+    }
+
+    fn shown(node: &Node<'_>) -> String {
+        match &node.content {
+            Content::Scalar(text) => text.to_string(),
+            Content::List(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
+            Content::Map(entries) => {
+                let entries: Vec<String> =
+                    entries.iter().map(|(key, value)| format!("{}:{}", shown(key), shown(value))).collect();
+                format!("{{{}}}", entries.join(" "))
+            }
+            Content::Null | Content::Bad => String::new(),
+        }
+    }
+
+    /// What becomes of one file, and whether defaults for procedures reached it.
+    fn applied(text: &str) -> (String, bool) {
+        let sink = Sink::default();
+        let mut trees = [("a.yaml", read(0, text.as_bytes(), &sink))];
+        let reached = apply(&mut trees);
+        let list = entry(trees[0].1.as_ref().unwrap(), "policies").map(shown);
+        (list.unwrap_or_default(), reached[0])
+    }
+
+    #[test]
+    fn what_is_not_said_comes_from_the_defaults() {
+        for (defaults, policy, wanted) in [
+            ("{mode: approve}", "{name: a}", "{name:a mode:approve}"),
+            ("{mode: approve}", "{name: a, mode: shadow}", "{name:a mode:shadow}"),
+            ("{name: b, tail: 1h}", "{mode: shadow}", "{mode:shadow tail:1h}"),
+            ("{labels: {b: 2, a: 3}}", "{labels: {a: 1}}", "{labels:{a:1 b:2}}"),
+            ("{targets: [b]}", "{targets: [a]}", "{targets:[a]}"),
+            ("{brakes: {storm: {units: 2}}}", "{brakes: {storm: {within: 1h}}}", "{brakes:{storm:{within:1h units:2}}}"),
+        ] {
+            let text = format!("defaults: {{policy: {defaults}}}\npolicies: [{policy}]\n");
+            assert_eq!(applied(&text).0, format!("[{wanted}]"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_brake_that_is_off_and_one_with_numbers_are_not_mixed() {
+        let (off, on) = ("{disabled: why}", "{within: 1h}");
+        for (defaults, policy, wanted) in
+            [(off, on, "{within:1h}"), (on, off, "{disabled:why}"), (off, "{disabled: so}", "{disabled:so}")]
+        {
+            let text = format!("defaults: {{policy: {{storm: {defaults}}}}}\npolicies: [{{storm: {policy}}}]\n");
+            assert_eq!(applied(&text).0, format!("[{{storm:{wanted}}}]"), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_whether_defaults_for_procedures_reached_a_file() {
+        for (text, wanted) in [
+            ("defaults: {policy: {mode: shadow}}\n", false),
+            ("defaults: {procedure: {mode: shadow}}\n", true),
+            ("policies: []\n", false),
+        ] {
+            assert_eq!(applied(text).1, wanted, "{text}");
         }
     }
 }

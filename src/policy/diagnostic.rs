@@ -306,4 +306,42 @@ mod tests {
         assert_eq!(all.len(), MAX_PER_FILE + 1);
         assert!(all.iter().any(|d| d.message == "100 more problems in this file are not shown"));
     }
+
+    #[test]
+    fn a_problem_is_one_line_in_logs() {
+        assert_eq!(one().to_string(), "a, b.yaml:2:2: error: no key `foo`; write 100% `x` [unknown-key]");
+        let bare = Diagnostic { help: None, severity: Severity::Warning, ..one() };
+        assert_eq!(bare.to_string(), "a, b.yaml:2:2: warning: no key `foo` [unknown-key]");
+    }
+
+    #[test]
+    fn only_errors_stop_and_only_warnings_warn() {
+        for (severity, wanted) in
+            [(Severity::Error, (true, false)), (Severity::Warning, (false, true)), (Severity::Note, (false, false))]
+        {
+            let found = Diagnostic { severity, ..one() };
+            assert_eq!((found.is_error(), found.is_warning()), wanted, "{severity:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_already_floods_nothing() {
+        let sources = Sources::new([("a.yaml", &b"x"[..])]);
+        let sink = Sink::default();
+        let raise = |number: usize| sink.raise(Raised::error("x", At::default(), number.to_string()));
+        (0..MAX_PER_FILE).for_each(raise);
+        (0..MAX_PER_FILE).for_each(raise);
+        assert_eq!(sink.count(0), MAX_PER_FILE);
+        assert_eq!(sink.finish(&sources).len(), MAX_PER_FILE);
+    }
+
+    #[test]
+    fn a_flood_is_counted_at_the_end_of_its_own_file() {
+        let sources = Sources::new([("a.yaml", &b"x"[..]), ("b.yaml", &b"x\ny\nz"[..])]);
+        let sink = Sink::default();
+        (0..=MAX_PER_FILE).for_each(|number| sink.raise(Raised::error("x", At { file: 1, ..At::default() }, number.to_string())));
+        let all = sink.finish(&sources);
+        let last = all.last().unwrap();
+        assert_eq!(last.to_string(), "b.yaml:3:2: error: 1 more problems in this file are not shown [too-many-problems]");
+    }
 }

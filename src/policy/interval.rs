@@ -283,4 +283,33 @@ mod tests {
         }
         assert!(range("13", RangeOf::Months).is_ok(), "Alertmanager takes it, and it never holds");
     }
+
+    #[test]
+    fn members_are_read_as_they_are_counted() {
+        for (text, of, wanted) in [
+            ("sunday", RangeOf::Weekdays, 0..=0),
+            ("Monday:SATURDAY", RangeOf::Weekdays, 1..=6),
+            ("january:december", RangeOf::Months, 1..=12),
+            ("may:8", RangeOf::Months, 5..=8),
+            ("-3:-1", RangeOf::Days, -3..=-1),
+            ("1:31", RangeOf::Days, 1..=31),
+            ("2026", RangeOf::Years, 2026..=2026),
+        ] {
+            assert_eq!(range(text, of), Ok(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_that_is_wrong_is_pointed_at() {
+        assert_eq!(range("monday:frday", RangeOf::Weekdays).unwrap_err().at, 7..12);
+        assert_eq!(range("mnday:friday", RangeOf::Weekdays).unwrap_err().at, 0..5);
+        assert_eq!(range("5:1", RangeOf::Days).unwrap_err().at, 0..3);
+    }
+
+    #[test]
+    fn no_zone_is_utc() {
+        for text in ["", "UTC"] {
+            assert_eq!(location(text), Ok(TimeZone::UTC), "{text:?}");
+        }
+    }
 }

@@ -120,4 +120,37 @@ mod tests {
             assert_eq!(check(bad).first().map(|problem| problem.message.as_str()), Some(wanted), "{bad}");
         }
     }
+
+    #[test]
+    fn points_at_what_is_wrong() {
+        for (query, wanted) in [
+            ("sum(x] + 1", "]"),
+            ("x) + 1", ")"),
+            ("a + sum(x", "("),
+            (r#"x{a="b} + 1"#, "\""),
+            ("x $ y", "$"),
+            ("x{a=$name} + 1", "$name"),
+            (r#"x{a="$nam", b="c"}"#, "$nam"),
+            (r#"x{a="${name}", b="c"}"#, "${name}"),
+            (r#"x{a="${name"}"#, "${name\"}"),
+        ] {
+            let found: Vec<&str> = check(query).into_iter().map(|problem| &query[problem.at]).collect();
+            assert_eq!(found.first(), Some(&wanted), "{query}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_quote_closes_nothing() {
+        for query in [r#"x{a="b\"c("}"#, r"x{a='b\'c('}", r#"x{a="b\\"} or y{a="("}"#] {
+            assert_eq!(check(query), [], "{query}");
+        }
+        assert_eq!(check(r"x{a=`b\`} + `"), check("x{a=`bc`} + `"), "in backticks a backslash is only a backslash");
+    }
+
+    #[test]
+    fn a_query_may_be_as_long_as_the_limit() {
+        assert_eq!(check(&"x".repeat(MAX_BYTES)), []);
+        let problems = check(&"x".repeat(MAX_BYTES + 1));
+        assert_eq!(problems[0].message, "a query of 16385 bytes is too long; the limit is 16384");
+    }
 }

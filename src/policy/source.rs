@@ -235,4 +235,34 @@ mod tests {
         assert_eq!(spot.excerpt.chars().nth(spot.mark.start), Some('X'));
         assert!(spot.excerpt.chars().count() < 130);
     }
+
+    #[test]
+    fn an_escape_is_one_character() {
+        for (raw, wanted) in
+            [(r#""\x41\x42 > b""#, ">"), (r#""\U00000041B > b""#, ">"), (r#""\u0041B > b""#, ">"), (r#""\n A B > b""#, ">")]
+        {
+            let value = if raw.contains(r"\n") { "\n A B > b" } else { "AB > b" };
+            let at = value.find('>').unwrap();
+            assert_eq!(&raw[raw_range(raw, Style::Double, &(at..at + 1), value).unwrap()], wanted, "{raw}");
+        }
+        let letters = raw_range(r#""\x41\U00000042\u0043 d""#, Style::Double, &(1..2), "ABC d").unwrap();
+        assert_eq!(letters, 5..15);
+    }
+
+    #[test]
+    fn only_the_first_line_begins_with_a_bom() {
+        let sources = Sources::new([("a", "a: 1\n\u{feff}b: 2".as_bytes())]);
+        let spot = sources.spot(At { file: 0, start: 8, end: 9, style: Style::Plain });
+        assert_eq!((spot.line, spot.column, spot.excerpt.as_str(), spot.mark), (2, 2, "\u{fffd}b: 2", 1..2));
+    }
+
+    #[test]
+    fn a_line_is_cut_only_where_its_mark_would_not_be_seen() {
+        let line = "x".repeat(300);
+        let sources = Sources::new([("a", line.as_bytes())]);
+        let excerpt = |start: u32| sources.spot(At { file: 0, start, end: start + 1, style: Style::Plain }).excerpt;
+        assert_eq!(excerpt(119), format!("{}…", "x".repeat(120)));
+        assert_eq!(excerpt(120), format!("…{}…", "x".repeat(120)));
+        assert_eq!(excerpt(299), format!("…{}", "x".repeat(41)));
+    }
 }

@@ -304,4 +304,26 @@ mod tests {
             assert!(found[0].ends_with("too-deep"), "{found:?}");
         }
     }
+
+    #[test]
+    fn a_file_may_be_as_large_as_the_limit() {
+        assert_eq!(problems(&vec![0xff; MAX_BYTES]), ["1:1 not-utf-8"]);
+        assert_eq!(problems(&vec![0xff; MAX_BYTES + 1]), ["1:1 file-too-large"]);
+    }
+
+    #[test]
+    fn a_file_may_hold_as_many_values_as_the_limit() {
+        for (nodes, wanted) in [(MAX_NODES - 1, &[][..]), (MAX_NODES, &["1:1 too-many-values"])] {
+            let sink = Sink::default();
+            let text = "a";
+            let read = Builder { file: 0, text, sink: &sink, open: Vec::new(), root: None, nodes, documents: 0 }.run();
+            assert_eq!(read.is_some(), wanted.is_empty(), "{nodes}");
+            let found = sink.finish(&Sources::new([("f", text.as_bytes())]));
+            assert_eq!(
+                found.iter().map(|d| format!("{}:{} {}", d.line, d.column, d.code)).collect::<Vec<_>>(),
+                wanted,
+                "{nodes}"
+            );
+        }
+    }
 }
