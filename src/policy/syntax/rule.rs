@@ -151,3 +151,15 @@ impl Shorthand for FixForward {
     const NAME: &'static str = "$short:to";
     type Value = Listed<String>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn editors_are_told_what_may_stand_in_a_cell() {
+        let schema = SchemaGenerator::default().subschema_for::<Cell>().to_value();
+        assert_eq!(schema["anyOf"][0], serde_json::json!({"type": ["string", "number", "boolean"]}));
+        assert_eq!(Cell::schema_name(), "cell");
+    }
+}

@@ -173,3 +173,23 @@ impl JsonSchema for Target {
         json_schema!({"anyOf": [{"const": "auto"}, named]})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn editors_are_told_what_may_be_written() {
+        let mut generator = SchemaGenerator::default();
+        let any = json!({"type": ["object", "array", "string", "number", "boolean", "null"]});
+        assert_eq!(generator.subschema_for::<Free>().to_value(), any);
+        let expected = generator.subschema_for::<Expected>().to_value();
+        assert_eq!(expected["anyOf"][0], json!({"const": "2xx"}));
+        assert_eq!(expected["anyOf"][1], json!({"type": "integer", "minimum": 100, "maximum": 599}));
+        assert_eq!(generator.subschema_for::<Target>().to_value()["anyOf"][0], json!({"const": "auto"}));
+        let names = [Free::schema_name(), Expected::schema_name(), Target::schema_name()];
+        assert_eq!(names, ["any value", "expected", "target"]);
+    }
+}

@@ -193,3 +193,15 @@ impl JsonSchema for Verify {
         json_schema!({"anyOf": [stage, {"type": "array", "items": stage}, {"type": "string"}]})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn editors_are_told_how_a_verification_is_written() {
+        let schema = SchemaGenerator::default().subschema_for::<Verify>().to_value();
+        assert!(schema.get("anyOf").is_some(), "it stands where it is used: {schema}");
+        assert_eq!(Verify::schema_name(), "verification");
+    }
+}

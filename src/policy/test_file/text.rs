@@ -81,3 +81,15 @@ impl From<String> for SeriesText {
         Self(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn editors_are_told_that_text_will_do() {
+        let schema = SchemaGenerator::default().subschema_for::<TextOr<String, bool>>().to_value();
+        assert_eq!(schema, serde_json::json!({"anyOf": [{"type": "string"}, {"type": "boolean"}]}));
+        assert_eq!(TextOr::<String, bool>::schema_name(), "text or boolean");
+    }
+}

@@ -164,3 +164,48 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Inner<T> {
         T::deserialize(deserializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    struct Colour {
+        name: String,
+    }
+
+    impl Shorthand for Colour {
+        const NAME: &'static str = "$short:name";
+        type Value = String;
+    }
+
+    impl Named for Colour {
+        const WORDS: &'static [&'static str] = &["red"];
+    }
+
+    /// As it stands where it is used: whole, or as a reference.
+    fn schema<T: JsonSchema>() -> Value {
+        SchemaGenerator::default().subschema_for::<T>().to_value()
+    }
+
+    #[test]
+    fn editors_are_told_of_every_way_to_write_a_shape() {
+        let colour = json!({"$ref": "#/$defs/Colour"});
+        let list = json!({"anyOf": [colour.clone(), {"type": "array", "items": colour.clone()}]});
+        assert_eq!(schema::<Listed<Colour>>(), list);
+        assert_eq!(schema::<OneOrMany<Colour>>(), list);
+        assert_eq!(schema::<Short<Colour>>(), json!({"anyOf": [colour.clone(), {"type": "string"}]}));
+        assert_eq!(schema::<Word<Colour>>(), json!({"anyOf": [colour, {"enum": ["red"]}]}));
+    }
+
+    #[test]
+    fn shapes_of_different_types_have_different_names() {
+        assert_eq!(Listed::<Colour>::schema_name(), "list of Colour");
+        assert_eq!(OneOrMany::<Colour>::schema_name(), "one or more of Colour");
+        assert_eq!(Short::<Colour>::schema_name(), "Colour");
+        assert_eq!(Word::<Colour>::schema_name(), "Colour");
+    }
+}
