@@ -137,3 +137,193 @@ pub fn may_act(policies: &Policies) -> bool {
         above(rule.mode) && levels.iter().any(acts)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::diagnostic::to_text;
+    use super::*;
+
+    fn files(files: &[(&str, &str)]) -> Vec<SourceFile> {
+        files.iter().map(|(path, text)| SourceFile { path: (*path).to_owned(), bytes: text.as_bytes().to_vec() }).collect()
+    }
+
+    fn reports(given: &[(&str, &str)]) -> Vec<String> {
+        let found = load(&files(given), true).map_or_else(|found| found, |loaded| loaded.warnings);
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    fn policies(text: &str) -> Policies {
+        load(&files(&[("a.yaml", text)]), true).unwrap_or_else(|found| panic!("{}", to_text(&found))).policies
+    }
+
+    #[test]
+    fn an_empty_file_is_named() {
+        let found = reports(&[("a.yaml", "policies: []\n"), ("b.yaml", "# later\n")]);
+        assert_eq!(found, ["b.yaml:1:1: warning: the file holds nothing; write `policies:`, or remove the file [empty-file]"]);
+    }
+
+    #[test]
+    fn where_a_file_cannot_be_read_nothing_is_said_to_be_missing() {
+        let names = "policies: [{name: a, matchers: [b=c], decide: [{rollback: gone}]}]\n";
+        let missing = |found: &[String]| found.iter().any(|line| line.contains("there is no procedure `gone`"));
+        assert!(missing(&reports(&[("a.yaml", names)])));
+        assert!(missing(&reports(&[("a.yaml", names), ("b.yaml", "")])), "an empty file is read");
+        let found = reports(&[("a.yaml", names), ("b.yaml", "procedures: [\n")]);
+        assert!(!missing(&found) && found.iter().any(|line| line.contains("`[` is not closed")), "{found:?}");
+    }
+
+    #[test]
+    fn says_what_would_have_been_right() {
+        let table = "{table: {columns: [label x], rows: [[~, {page: {}}]]}}";
+        let text = format!(
+            "policies: [{{name: a, matchers: [b=c], decide: [{table}]}}]\n\
+             procedures: [{{name: p, steps: [{{http: {{get: 'https://x', expect: [1]}}}}], verify: ~}}]\n"
+        );
+        let found = load(&files(&[("a.yaml", &text)]), true).unwrap_err();
+        for (message, wanted) in [
+            ("an item of `rows` is empty", "a value, `OP value`, `any`, or what to do, such as `{rollback: undo}`"),
+            ("`expect` is a list", "`2xx`, a status such as `204`, or a map such as `{status: 204}`"),
+            (
+                "`verify` is empty",
+                "a map such as `{rollout: complete, alert: resolved}`, a list of them, or the name of a verification",
+            ),
+        ] {
+            let expected = found.iter().find(|found| found.message == message).map(|found| found.expected.as_deref());
+            assert_eq!(expected, Some(Some(wanted)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_rollback_above_shadow_may_act() {
+        for (mode, rule, procedures, wanted) in [
+            ("shadow", "rollback: undo", "", false),
+            ("approve", "rollback: undo", "", true),
+            ("enforce", "rollback: undo", "", true),
+            ("enforce", "page: {}", "", false),
+            ("enforce", "rollback: undo, mode: shadow", "", false),
+            ("enforce", "rollback: undo, mode: approve", "", true),
+            ("enforce", "rollback: p", "{name: p, mode: shadow, steps: [undo]}", false),
+            ("enforce", "rollback: p", "{name: p, mode: approve, steps: [undo]}", true),
+            ("enforce", "rollback: [p, undo]", "{name: p, mode: shadow, steps: [undo]}", true),
+        ] {
+            let text = format!(
+                "policies: [{{name: a, mode: {mode}, paging: in_front, matchers: [a=b], targets: ['a/*'], \
+                 decide: [{{{rule}}}]}}]\n\
+                 procedures: [{procedures}]\n"
+            );
+            assert_eq!(may_act(&policies(&text)), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_channel_is_named_with_its_place() {
+        let text = r#"
+policies:
+  - name: a
+    owner: team
+    matchers: [a=b]
+    announce: [{to: [news], at: opened, message: m}]
+    decide:
+      - {when: 'labels.x == "1"', rollback: p, tell: [lead]}
+      - {when: 'labels.x == "2"', page: {to: [night]}}
+      - fix_forward: tracker
+procedures:
+  - {name: p, steps: [undo], announce: [{to: status, at: started, message: m}]}
+messages: [{name: m, title: t, text: x}]
+"#;
+        let named = channels_named(&policies(text));
+        let named: Vec<String> = named.into_iter().map(|(name, place)| format!("{name}:{}", place.line)).collect();
+        assert_eq!(named, ["team:3", "lead:8", "night:9", "tracker:10", "news:3", "status:12"]);
+    }
+
+    #[test]
+    fn what_is_not_carried_out_yet_is_known_by_name() {
+        let all = not_yet();
+        for one in
+            [("policy", "evidence", false), ("rule", "first", true), ("verify", "hpa", true), ("verify", "checklist", false)]
+        {
+            assert!(all.contains(&one), "{one:?}");
+        }
+        assert!(!all.iter().any(|(holder, name, _)| (*holder, *name) == ("policy", "decide")));
+    }
+
+    /// A schema without its words for people.
+    fn bare(schema: &Value) -> Value {
+        match schema {
+            Value::Object(map) => {
+                let is_kept = |(key, value): &(&String, &Value)| *key != "description" || !value.is_string();
+                map.iter().filter(is_kept).map(|(key, value)| (key.clone(), bare(value))).collect()
+            }
+            Value::Array(items) => items.iter().map(bare).collect(),
+            _ => schema.clone(),
+        }
+    }
+
+    #[test]
+    fn the_schema_knows_every_way_of_writing() {
+        let schema = schema();
+        let texts = json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]});
+        let stage = json!({"$ref": "#/$defs/verify"});
+        let objectives = json!({"$ref": "#/$defs/objectives"});
+        let duration = &schema["$defs"]["policy"]["properties"]["for"]["pattern"];
+        for (holder, key, wanted) in [
+            ("policy", "owner", json!({"type": "string"})),
+            ("policy", "target", json!({"anyOf": [{"const": "auto"}, {"$ref": "#/$defs/target"}]})),
+            ("policy", "objectives", json!({"anyOf": [objectives, {"type": "array", "items": objectives}]})),
+            ("policy", "facts", json!({"type": "object", "additionalProperties": {"$ref": "#/$defs/fact"}})),
+            (
+                "policy",
+                "approval",
+                json!({"anyOf": [{"$ref": "#/$defs/approval"}, {"type": ["string", "integer"], "pattern": duration}]}),
+            ),
+            ("policy", "decide", json!({"type": "array", "items": {"$ref": "#/$defs/rule"}})),
+            ("rule", "tell", texts.clone()),
+            ("rule", "page", json!({"anyOf": [{"$ref": "#/$defs/page"}, texts]})),
+            ("procedure", "verify", json!({"anyOf": [stage, {"type": "array", "items": stage}, {"type": "string"}]})),
+            (
+                "procedure",
+                "steps",
+                json!({"type": "array", "items": {"anyOf": [
+                    {"$ref": "#/$defs/step"},
+                    {"enum": ["undo", "image", "switch", "restart", "helm", "docker"]},
+                ]}}),
+            ),
+            (
+                "table",
+                "rows",
+                json!({"type": "array", "items": {"type": "array", "items": {"anyOf": [
+                    {"type": ["string", "number", "boolean"]},
+                    {"$ref": "#/$defs/row"},
+                ]}}}),
+            ),
+            (
+                "step `http`",
+                "expect",
+                json!({"anyOf": [
+                    {"const": "2xx"},
+                    {"type": "integer", "minimum": 100, "maximum": 599},
+                    {"$ref": "#/$defs/expect"},
+                ]}),
+            ),
+            ("step `http`", "json", json!({"type": ["object", "array", "string", "number", "boolean", "null"]})),
+        ] {
+            assert_eq!(bare(&schema["$defs"][holder]["properties"][key]), wanted, "`{key}` of `{holder}`");
+        }
+        assert_eq!(bare(&schema["properties"]["policies"]), json!({"type": "array", "items": {"$ref": "#/$defs/policy"}}));
+        for (key, of) in [("policy", "policy"), ("procedure", "procedure")] {
+            let defaults = &schema["$defs"]["defaults"]["properties"][key];
+            assert_eq!(defaults["properties"], schema["$defs"][of]["properties"], "defaults have the keys of a {of}");
+            assert!(defaults["required"].is_null(), "{defaults}");
+        }
+    }
+
+    #[test]
+    fn the_schema_defines_maps_and_words_and_nothing_else() {
+        for (name, of) in schema()["$defs"].as_object().unwrap() {
+            let is_map = of["properties"].is_object() && of["additionalProperties"] == false;
+            assert!(is_map || of["oneOf"].is_array(), "`{name}`: {of}");
+        }
+    }
+}

@@ -489,4 +489,73 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn only_texts_are_escaped_for_a_markup() {
+        let scope = json!({"a": {"text": "x&y", "number": 2.5, "truth": true, "nothing": null}});
+        let template = |source: &str| Template::parse(source, &["a"]).unwrap();
+        let escaped = |source: &str| template(source).render_escaped(&scope, |text| format!("<{text}>"));
+        assert_eq!(escaped("&{{ a.text }}&").as_deref(), Ok("&<x&y>&"));
+        for source in ["{{ a.number }}", "{{ a.truth }}", "{{ a.nothing }}", "as & it is"] {
+            assert_eq!(escaped(source), template(source).render(&scope), "{source}");
+        }
+        assert_eq!(escaped("{{ a.nope }}").unwrap_err().message, "`a.nope` is not defined");
+    }
+
+    #[test]
+    fn says_how_to_write_what_may_be_missing() {
+        let problem = render("{{ labels.nope }}").unwrap_err();
+        assert_eq!(problem.help.as_deref(), Some("add `| default('…')` where it may be missing"));
+        assert_eq!(render("{{ labels.app | duration }}").unwrap_err().help, None);
+    }
+
+    #[test]
+    fn comments_are_not_looked_into() {
+        for (source, wanted) in [("{# {{ 2 * 3 }} #}x", "x"), ("{# {% set x = 1 %} #}x", "x"), ("{# {{#}x", "x")] {
+            assert_eq!(render(source).as_deref(), Ok(wanted), "{source}");
+        }
+    }
+
+    #[test]
+    fn every_block_is_looked_into() {
+        for (source, at, says) in [
+            ("{#  #}{{ 2 * 3 }}", 11..12, "`*` is not available"),
+            ("{{ labels.app }}{{ 2 * 3 }}", 21..22, "`*` is not available"),
+            ("{{ {%}}", 0..7, "not a template"),
+            ("{{ labels.x }}{{ x }}", 17..18, "unknown variable `x`"),
+            ("{{ labels.ax }}{{ labels.a_x }}{{ x }}", 34..35, "unknown variable `x`"),
+            ("{{ labels.x_a }}{{ labels.xa }}{{ x }}", 34..35, "unknown variable `x`"),
+        ] {
+            let problem = Template::parse(source, &ROOTS).expect_err(source);
+            assert!(problem.to_string().contains(says), "{source}: {problem}");
+            if says != "not a template" {
+                assert_eq!(problem.at, at, "{source}: {problem}");
+            }
+        }
+        let problem = Template::parse("{{ x }}", &[]).unwrap_err();
+        assert_eq!(problem.help.as_deref(), Some("no variables are known here"));
+    }
+
+    #[test]
+    fn what_is_exactly_at_a_limit_is_allowed() {
+        assert!(Template::parse(&"x".repeat(MAX_SOURCE_BYTES), &ROOTS).is_ok());
+        assert!(Template::parse(&"x".repeat(MAX_SOURCE_BYTES + 1), &ROOTS).is_err());
+
+        let statements = |pairs: usize| format!("ab{}", "{% if 1 %}{% endif %}".repeat(pairs));
+        assert!(Template::parse(&statements(MAX_STATEMENTS / 2), &ROOTS).is_ok());
+        let problem = Template::parse(&statements(MAX_STATEMENTS / 2 + 1), &ROOTS).unwrap_err();
+        assert_eq!(problem.message, "too many `{% … %}` in a template");
+        assert_eq!(problem.at, 674..676, "the first one that is too many");
+
+        let block = |bytes: usize| format!("ab{{{{ '{}' }}}}", "x".repeat(bytes - "{{ ''".len()));
+        assert_eq!(render(&block(MAX_BLOCK_BYTES)).map(|text| text.len()), Ok(MAX_BLOCK_BYTES - 3));
+        let problem = Template::parse(&block(MAX_BLOCK_BYTES + 1), &ROOTS).unwrap_err();
+        assert_eq!(problem.message, "a block of a template is too long or not closed");
+        assert_eq!(problem.at, 2..2 + MAX_BLOCK_BYTES + 1);
+
+        let half = json!({"facts": "x".repeat(MAX_OUTPUT_BYTES / 2)});
+        let rendered = |source: &str| Template::parse(source, &ROOTS).unwrap().render(&half);
+        assert_eq!(rendered("{{ facts }}{{ facts }}").map(|text| text.len()), Ok(MAX_OUTPUT_BYTES));
+        assert_eq!(rendered("{{ facts }}{{ facts }}.").unwrap_err().message, "the rendered text is too long");
+    }
 }

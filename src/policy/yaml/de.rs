@@ -443,3 +443,28 @@ impl<'n> SeqAccess<'n> for Parts<'n> {
         .map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+    use super::*;
+
+    #[test]
+    fn a_long_value_is_named_by_its_beginning() {
+        let long = "x".repeat(41);
+        let cut = format!("`{}…`", "x".repeat(40));
+        for (text, wanted) in [
+            ("[]", "a list"),
+            ("{}", "a map"),
+            ("~", "empty"),
+            ("abc", "`abc`"),
+            (&long[..40], cut.replace('…', "").as_str()),
+            (long.as_str(), cut.as_str()),
+            ("|\n  one\n", "`one`"),
+            ("|\n  one\n  two\n", "`one…`"),
+        ] {
+            let tree = read(0, text.as_bytes(), &Sink::default()).unwrap();
+            assert_eq!(describe(&tree), wanted, "{text}");
+        }
+    }
+}

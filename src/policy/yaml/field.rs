@@ -147,3 +147,22 @@ impl<T: JsonSchema> JsonSchema for Entries<T> {
         schemars::json_schema!({"type": "object", "additionalProperties": values})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::diagnostic::Sink;
+    use super::super::{Context, from_node, read};
+    use super::*;
+
+    #[test]
+    fn a_value_keeps_how_it_was_written() {
+        let text = "a: x\nb: 'x'\nc: \"x\"\nd: |\n  x\n";
+        let sink = Sink::default();
+        let tree = read(7, text.as_bytes(), &sink).unwrap();
+        let Entries(entries) = from_node::<Entries<String>>(&tree, Context { sink: &sink, refused: |_, _| None }).unwrap();
+        let styles: Vec<Style> = entries.iter().filter_map(|(_, value)| Some(value.at()?.style)).collect();
+        assert_eq!(styles, [Style::Plain, Style::Single, Style::Double, Style::Block]);
+        let (value, at) = entries[1].1.placed().unwrap();
+        assert_eq!((value.as_str(), at), ("x", At { file: 7, start: 8, end: 11, style: Style::Single }));
+    }
+}

@@ -84,3 +84,71 @@ fn visible(at: At, text: &str) -> At {
     let length = text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     At { end: small(start + length), ..at }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::diagnostic::{Diagnostic, Sink};
+    use super::super::super::source::Sources;
+    use super::super::read;
+    use super::*;
+
+    fn problem(text: &str) -> Diagnostic {
+        let sink = Sink::default();
+        assert!(read(0, text.as_bytes(), &sink).is_none(), "{text:?}");
+        sink.finish(&Sources::new([("f", text.as_bytes())])).remove(0)
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_where() {
+        for (text, message, marked) in [
+            ("a: [1, 2}\n", "`[` is closed by `}`", "["),
+            ("a: b]\n}\n", "a closing bracket without an opening one", "}"),
+            ("a: {b: 1 c: 2}\n", "expected `,` or `}` in a map", ":"),
+            ("a: [1, {2} 3]\n", "expected `,` or `]` in a list", "3"),
+            ("a: \"\\q\"\n", "an unknown escape in double quotes", "\""),
+            ("a: 1\nb\nc: 2\n", "expected `:` after a key", "b"),
+            ("a: 'b'é\n", "text after a closing quote", "é"),
+        ] {
+            let found = problem(text);
+            assert_eq!((found.message.as_str(), &text[found.range]), (message, marked), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_how_to_write_what_cannot_begin_a_value() {
+        for (text, wanted) in [
+            ("a: @x\n", "put a value that begins with it in quotes"),
+            ("a: `x`\n", "put a value that begins with it in quotes"),
+            ("a: %x\n", "put a value that begins with it in quotes; directives are not supported"),
+            ("a: \u{1}\n", "remove it, or write it as an escape in double quotes"),
+        ] {
+            assert_eq!(problem(text).help.as_deref(), Some(wanted), "{text:?}");
+        }
+    }
+
+    fn at(start: usize) -> At {
+        At { file: 3, start: small(start), end: small(start), ..At::default() }
+    }
+
+    #[test]
+    fn a_tab_is_pointed_at_wherever_the_parser_points() {
+        for (text, start, tab) in
+            [("a:\n\tb: 1", 4, 3), ("a:\n \t b: 1", 6, 4), ("\n\tb", 2, 1), ("a: b\n\tc: d", 3, 5), ("a\t\nb:\n\tc", 3, 6)]
+        {
+            let wanted = At { end: small(tab + 1), ..at(tab) };
+            assert_eq!(before_tab(&ErrorKind::TabInIndentation, at(start), text), wanted, "{text:?}");
+            assert_eq!(before_tab(&ErrorKind::InvalidIndentation, at(start), text), at(start), "{text:?}");
+        }
+        assert_eq!(before_tab(&ErrorKind::TabInIndentation, at(1), "abc"), at(1), "there is none");
+    }
+
+    #[test]
+    fn something_visible_is_pointed_at() {
+        for (text, start, wanted) in
+            [("a: éb", 3, 3..5), ("a: é\n \n", 5, 3..5), ("a: é\n \n", 8, 3..5), ("a: b", 4, 3..4), (" \n", 1, 0..0)]
+        {
+            let found = visible(at(start), text);
+            assert_eq!((found.file, found.start..found.end), (3, wanted), "{text:?} from {start}");
+        }
+    }
+}
