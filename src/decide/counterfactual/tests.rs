@@ -489,7 +489,8 @@ fn inputs_start_from_how_they_were_and_what_is_not_there_is_not_moved() {
     ] {
         assert_eq!(variable.origin(&was), Some(origin), "{variable:?}");
     }
-    let nothing: &[(&Variable, fn(&mut World))] = &[
+    type Spoil = fn(&mut World);
+    let nothing: &[(&Variable, Spoil)] = &[
         (&fix, |w| w.change_member(|member| member.alert.annotations = Texts::of([("fix", "soon")]))),
         (&Variable::Change, |w| w.incident.release = None),
         (&Variable::Change, World::lose_workload),
