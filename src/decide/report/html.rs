@@ -333,12 +333,8 @@ fn span(span: Duration) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::tests::example;
     use super::*;
-
-    /// An incident of the demo, as its API told it.
-    fn example() -> Incident {
-        serde_json::from_str(include_str!("example.json")).expect("an incident")
-    }
 
     /// The same, with hostile text wherever text comes from outside.
     fn incident() -> Incident {

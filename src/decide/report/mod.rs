@@ -260,7 +260,7 @@ mod tests {
     }
 
     /// An incident of the demo, as its API told it.
-    fn example() -> Incident {
+    pub(super) fn example() -> Incident {
         serde_json::from_str(include_str!("example.json")).expect("an incident")
     }
 
