@@ -19,6 +19,10 @@ const SWITCH: &str = include_str!("../switch.rs");
 const CHECK: &str = "check --locked --profile mutants --lib --no-default-features --features simulate --message-format json";
 const BUILD: &str = "test --no-run --locked --profile mutants --message-format json-render-diagnostics";
 
+/// What to do about a mutant that the tool cannot handle.
+const MEND: &str = "mend tests/mutants/src";
+const LEAVE: &str = "or leave it out by `exclude_re` in .cargo/mutants.toml";
+
 /// The mutants that are not in the build, by number.
 #[derive(Serialize, Deserialize, Default, Clone)]
 pub struct Out {
@@ -86,11 +90,8 @@ pub fn settle(tree: &Tree, mutants: &[Mutant]) -> Result<Out> {
         let nobodys: Vec<String> = errors.iter().filter_map(|error| attribute(error, &texts, &mut out)).collect();
         eprintln!("does not compile yet: {} errors, {} mutants are out", errors.len(), out.unviable.len() + out.constants.len());
         if out.len() == before {
-            bail!(
-                "the sources with mutants do not compile, and these errors are no mutant's:\n{}\nmend tests/mutants/src/render.rs, \
-                 or leave a mutant there out by `exclude_re` in .cargo/mutants.toml",
-                nobodys.join("\n")
-            );
+            let nobodys = nobodys.join("\n");
+            bail!("the mutated sources do not compile, and these errors are no mutant's: {MEND}/render.rs, {LEAVE}\n{nobodys}");
         }
         with_mutants(tree, mutants, &out, &mut texts)?;
     }
@@ -98,7 +99,7 @@ pub fn settle(tree: &Tree, mutants: &[Mutant]) -> Result<Out> {
     Ok(out)
 }
 
-/// The changed files; returned is which mutants have no place.
+/// The changed files; returned is which mutants cannot be written there.
 fn with_mutants(tree: &Tree, mutants: &[Mutant], out: &Out, texts: &mut BTreeMap<String, String>) -> Result<BTreeSet<usize>> {
     let mut files: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
     for mutant in mutants {
@@ -107,16 +108,19 @@ fn with_mutants(tree: &Tree, mutants: &[Mutant], out: &Out, texts: &mut BTreeMap
             mine.push(mutant);
         }
     }
-    let mut without_place = BTreeSet::new();
+    let mut unwritten = BTreeSet::new();
     for (file, mine) in files {
         let text = tree.read(file)?;
-        let (wraps, unplaced) = place(&text, &mine, &out.doubted).with_context(|| file.to_owned())?;
-        without_place.extend(unplaced);
-        texts.insert(file.to_owned(), render(&text, &wraps));
+        let placed = place(&text, &mine, &out.doubted).with_context(|| file.to_owned())?;
+        if let Some(lost) = mine.iter().find(|mutant| placed.lost.contains(&mutant.id)) {
+            bail!("no place was found for {} mutants, one is `{}`: {MEND}/place.rs, {LEAVE}", placed.lost.len(), lost.name);
+        }
+        unwritten.extend(placed.chained);
+        texts.insert(file.to_owned(), render(&text, &placed.wraps));
     }
     texts.insert("src/lib.rs".to_owned(), tree.read("src/lib.rs")? + "\npub mod mutant;\n");
     texts.insert("src/mutant.rs".to_owned(), SWITCH.to_owned());
-    Ok(without_place)
+    Ok(unwritten)
 }
 
 /// The compiler's errors; none when it compiles.

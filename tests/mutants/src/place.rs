@@ -68,9 +68,18 @@ pub struct Guard {
     pub never: Option<usize>,
 }
 
-/// The places of these mutants in this file, outer ones first, and the mutants that have none. The arms of matches in which one is
-/// `doubted` are written out.
-pub fn place(text: &str, mutants: &[&Mutant], doubted: &BTreeSet<usize>) -> Result<(Vec<Wrap>, Vec<usize>)> {
+/// The mutants of a file.
+pub struct Placed {
+    /// Outer ones first.
+    pub wraps: Vec<Wrap>,
+    /// Those that are no Rust: `let … || …`.
+    pub chained: Vec<usize>,
+    /// Those whose place was not found.
+    pub lost: Vec<usize>,
+}
+
+/// Finds these mutants in this file. The arms of matches in which one is `doubted` are written out.
+pub fn place(text: &str, mutants: &[&Mutant], doubted: &BTreeSet<usize>) -> Result<Placed> {
     let tree = syn::parse_file(text).context("it is expected to be Rust that syn reads")?;
     let mut lines = vec![0];
     lines.extend(text.match_indices('\n').map(|(index, _)| index + 1));
@@ -78,15 +87,15 @@ pub fn place(text: &str, mutants: &[&Mutant], doubted: &BTreeSet<usize>) -> Resu
         let line = lines.get(at.line.saturating_sub(1)).copied().unwrap_or(text.len());
         text[line..].char_indices().nth(at.column.saturating_sub(1)).map_or(text.len(), |(index, _)| line + index)
     };
-    let mut finder = Finder { text, wanted: BTreeMap::new(), doubted, wraps: Vec::new() };
+    let mut finder = Finder { text, wanted: BTreeMap::new(), doubted, wraps: Vec::new(), chained: Vec::new() };
     for mutant in mutants {
         let place = Place { from: offset(mutant.span.start), to: offset(mutant.span.end) };
         finder.wanted.entry((mutant.genre.as_str(), place)).or_default().push(mutant);
     }
     finder.visit_file(&tree);
-    let Finder { mut wraps, wanted, .. } = finder;
+    let Finder { mut wraps, chained, wanted, .. } = finder;
     wraps.sort_by_key(|wrap| (wrap.place.from, std::cmp::Reverse(wrap.place.to)));
-    Ok((wraps, wanted.values().flatten().map(|mutant| mutant.id).collect()))
+    Ok(Placed { wraps, chained, lost: wanted.values().flatten().map(|mutant| mutant.id).collect() })
 }
 
 struct Finder<'a> {
@@ -95,6 +104,7 @@ struct Finder<'a> {
     wanted: BTreeMap<(&'a str, Place), Vec<&'a Mutant>>,
     doubted: &'a BTreeSet<usize>,
     wraps: Vec<Wrap>,
+    chained: Vec<usize>,
 }
 
 impl<'a> Finder<'a> {
@@ -167,9 +177,10 @@ impl<'ast> Visit<'ast> for Finder<'_> {
 
     fn visit_expr_binary(&mut self, node: &'ast syn::ExprBinary) {
         let operator = at(&node.op);
-        // `let … || …` is not Rust: no such mutant compiles.
-        let found = if has_let(&node.left) || has_let(&node.right) { Vec::new() } else { self.take("BinaryOperator", operator) };
-        if !found.is_empty() {
+        let found = self.take("BinaryOperator", operator);
+        if has_let(&node.left) || has_let(&node.right) {
+            self.chained.extend(found.iter().map(|mutant| mutant.id));
+        } else if !found.is_empty() {
             let (left, right) = (at(node.left.as_ref()), at(node.right.as_ref()));
             let operator = self.text[operator.from..operator.to].to_owned();
             self.put(at(node), Kind::Binary { left, operator, right, swaps: swaps(&found) });
@@ -206,9 +217,11 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_expr_struct(&mut self, node: &'ast syn::ExprStruct) {
         let mut parts = Vec::new();
         for field in node.fields.pairs() {
-            let whole = at(field.value());
-            let to = field.punct().map_or(whole.to, |comma| at(comma).to);
-            parts.extend(self.take("StructField", whole).iter().map(|mutant| (mutant.id, Place { from: whole.from, to })));
+            let alone = at(field.value());
+            let part = Place { to: field.punct().map_or(alone.to, |comma| at(comma).to), ..alone };
+            // cargo-mutants names it with its comma.
+            let found = self.take("StructField", part);
+            parts.extend(found.iter().map(|mutant| (mutant.id, part)));
         }
         if !parts.is_empty() {
             self.put(at(node), Kind::Cut { parts, parentheses: true });

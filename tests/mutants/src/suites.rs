@@ -20,6 +20,7 @@ pub struct Stage {
 pub struct Suite {
     /// What the table calls it.
     pub label: &'static str,
+    /// The test that cargo builds, `lib` for the library's own.
     pub program: &'static str,
     parts: Parts,
 }
