@@ -106,30 +106,19 @@ fn firing(incident: &Incident, now: Time) -> Fact<PeerView> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::brakes::fixture::{World, hours};
+    use crate::decide::brakes::fixture::{World, hours, loaded};
     use crate::model::{Brake, Outcome};
-    use crate::policy::{SourceFile, load};
 
     fn policies(besides: &str) -> Policies {
         let text = format!(
             "policies: [{{name: web, mode: enforce, paging: in_front, targets: ['shop/w*'], facts: {{e: {{promql: e}}}}, decide: [{{when: 'facts.e > 1', rollback: undo}}, {{page: {{}}}}]{besides}}}]\n"
         );
-        let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
-        load(&files, true).unwrap_or_else(|found| panic!("{text}\n{}", crate::policy::diagnostic::to_text(&found))).policies
-    }
-
-    fn rehearsed(policies: &Policies, world: &mut World) -> Decision {
-        let limits = world.limits;
-        let ctx = Context { policies, limits: &limits, cluster: Some("prod") };
-        let policy = &policies.policies[0];
-        let rule = rollbacks(policy).next().expect("one");
-        let workload = world.workload().clone();
-        rehearse(&ctx, &world.book, (policy, rule), &workload, Some(world.now), world.now)
+        loaded(&text)
     }
 
     #[test]
     fn a_target_with_a_fit_release_could_go_back_whatever_the_facts_say() {
-        let decision = rehearsed(&policies(""), &mut World::new());
+        let decision = World::new().rehearsed(&policies(""));
         assert_eq!(decision.outcome, Outcome::Rollback, "{}", decision.summary);
         assert_eq!(decision.plan.map(|plan| plan.to.images), Some(vec!["web:a".to_owned()]));
     }
@@ -138,7 +127,7 @@ mod tests {
     fn what_would_be_in_the_way_is_said_by_the_brakes() {
         let mut world = World::new();
         world.release("a").last_available = Some(world.ago(hours(200)));
-        let decision = rehearsed(&policies(""), &mut world);
+        let decision = world.rehearsed(&policies(""));
         let held: Vec<Brake> = decision.brakes.iter().filter(|judgement| judgement.holds()).map(|j| j.brake).collect();
         assert!(held.contains(&Brake::FitTarget), "{}", decision.summary);
         assert!(decision.plan.is_none());

@@ -152,10 +152,10 @@ impl World {
         crate::decide::ledger::posted(&mut self.book.changes, &change);
     }
 
-    /// A decision to roll the fixture's target back, with its plan.
-    pub(in crate::decide) fn rehearsed(&mut self) -> Decision {
-        let (policies, limits, workload) = (policies(""), self.limits, self.workload().clone());
-        let ctx = Context { policies: &policies, limits: &limits, cluster: Some("prod") };
+    /// What the first rule that rolls back, of the first policy, would come to for the fixture's target.
+    pub(in crate::decide) fn rehearsed(&mut self, policies: &Policies) -> Decision {
+        let (limits, workload) = (self.limits, self.workload().clone());
+        let ctx = Context { policies, limits: &limits, cluster: Some("prod") };
         let policy = &policies.policies[0];
         let rule = drill::rollbacks(policy).next().expect("one");
         drill::rehearse(&ctx, &self.book, (policy, rule), &workload, Some(self.now), self.now)
@@ -163,7 +163,7 @@ impl World {
 
     /// The incident has decided and planned a rollback.
     pub(in crate::decide) fn plan(&mut self) {
-        let decision = Arc::new(self.rehearsed());
+        let decision = Arc::new(self.rehearsed(&policies("")));
         let plan = Arc::new(decision.plan.clone().expect("a release is fit"));
         for event in [Event::Decided { decision }, Event::Planned { plan }] {
             self.incident.apply(&event, self.now).expect("it is possible in every phase");
@@ -180,6 +180,31 @@ impl World {
     pub(in crate::decide) fn keep(&mut self) {
         self.book.incidents.insert(self.incident.id.clone(), self.incident.clone());
         self.book.reindex();
+    }
+
+    /// Decides by these policies, and plans what was decided.
+    pub(in crate::decide) fn decide_by(&mut self, policies: &Policies) {
+        let decision = decided(policies, self);
+        self.incident.plan = decision.plan.clone().map(Arc::new);
+        self.incident.decision = Some(Arc::new(decision));
+    }
+
+    /// The write of the plan was begun that long ago, that many times.
+    pub(in crate::decide) fn begin(&mut self, ago: Duration, times: u32) {
+        let at = self.ago(ago);
+        for _ in 0..times {
+            self.incident.apply(&Event::Intended, at).expect("there is a plan");
+        }
+    }
+
+    /// What a step leaves of the incident, and what it records and does.
+    pub(in crate::decide) fn step(&mut self, policies: &Policies, input: Input) -> Step {
+        self.keep();
+        let ctx = Context { policies, limits: &self.limits, cluster: Some("prod") };
+        let step = step(&ctx, &self.book, input, self.now);
+        step.records.iter().for_each(|stamped| self.book.fold(stamped).expect("it fits"));
+        self.incident = self.book.incidents[&self.incident.id].clone();
+        step
     }
 
     pub(in crate::decide) fn forget(&mut self) {
@@ -205,8 +230,24 @@ pub(in crate::decide) fn policies(besides: &str) -> Policies {
     let matchers = r#"matchers: ['alertname = "HighErrors"']"#;
     let web = format!("{{name: web, mode: enforce, paging: in_front, targets: ['shop/w*'], {matchers}, {rules}}}");
     let text = format!("policies: [{web}{besides}]\n");
+    loaded(&text)
+}
+
+/// Policies with one that may act on the fixture's alert by these rules.
+pub(in crate::decide) fn acting(rules: &str) -> Policies {
+    loaded(&format!("policies: [{{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], decide: [{rules}]}}]\n"))
+}
+
+/// The policies of a file without mistakes.
+pub(in crate::decide) fn loaded(text: &str) -> Policies {
     let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
     load(&files, true).unwrap_or_else(|found| panic!("{text}\n{}", crate::policy::diagnostic::to_text(&found))).policies
+}
+
+/// What these policies decide of the fixture's incident.
+pub(in crate::decide) fn decided(policies: &Policies, world: &World) -> Decision {
+    let ctx = Context { policies, limits: &world.limits, cluster: Some("prod") };
+    decide(&ctx, &world.book, &world.incident, &world.observation, world.now)
 }
 
 /// A release that was available for `healthy` until `last` ago.
@@ -382,41 +423,4 @@ pub(in crate::decide) fn workload(target: &TargetId, now: Time) -> Workload {
 /// A setting switched on.
 pub(in crate::decide) fn on<T>(numbers: T) -> Setting<T> {
     Setting::On(numbers)
-}
-
-/// Policies with one that may act on the fixture's alert by these rules.
-pub(in crate::decide) fn acting(rules: &str) -> Policies {
-    let text = format!("policies: [{{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], decide: [{rules}]}}]\n");
-    let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.into_bytes() }];
-    load(&files, true).unwrap_or_else(|found| panic!("{}", crate::policy::diagnostic::to_text(&found))).policies
-}
-
-impl World {
-    /// Decides by these policies, and plans what was decided.
-    pub(in crate::decide) fn decide_by(&mut self, policies: &Policies) {
-        let ctx = Context { policies, limits: &self.limits, cluster: Some("prod") };
-        let decision = decide(&ctx, &self.book, &self.incident, &self.observation, self.now);
-        self.incident.plan = decision.plan.clone().map(Arc::new);
-        self.incident.decision = Some(Arc::new(decision));
-    }
-
-    /// The write of the plan was begun that long ago, that many times.
-    pub(in crate::decide) fn begin(&mut self, ago: Duration, times: u32) {
-        let at = self.ago(ago);
-        for _ in 0..times {
-            self.incident.apply(&Event::Intended, at).expect("there is a plan");
-        }
-    }
-
-    /// What a step leaves of the incident, and what it records and does.
-    pub(in crate::decide) fn step(&mut self, policies: &Policies, input: Input) -> Step {
-        let id = self.incident.id.clone();
-        self.book.incidents.insert(id.clone(), self.incident.clone());
-        self.book.reindex();
-        let ctx = Context { policies, limits: &self.limits, cluster: Some("prod") };
-        let step = step(&ctx, &self.book, input, self.now);
-        step.records.iter().for_each(|stamped| self.book.fold(stamped).expect("it fits"));
-        self.incident = self.book.incidents[&id].clone();
-        step
-    }
 }

@@ -44,11 +44,10 @@ fn mentions_alerts(source: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::fixture::World;
+    use super::super::fixture::{World, loaded};
     use super::*;
     use crate::decide::decision::Grip;
     use crate::policy::matcher::{Matcher, Op};
-    use crate::policy::{SourceFile, load};
 
     #[test]
     fn holds_when_a_cut_list_is_drawn_on() {
@@ -88,10 +87,8 @@ mod tests {
             let text = format!(
                 "policies: [{{name: web, mode: shadow, targets: ['shop/*'], decide: [{{when: '{condition}', rollback: undo}}, {{page: {{}}}}]}}]\n"
             );
-            let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.into_bytes() }];
-            let loaded = load(&files, true).unwrap_or_else(|found| panic!("{}", crate::policy::diagnostic::to_text(&found)));
             let mut world = World::new();
-            world.rule.condition.clone_from(&loaded.policies.get("web").expect("loaded").decide[0].condition);
+            world.rule.condition.clone_from(&loaded(&text).get("web").expect("loaded").decide[0].condition);
             assert!(!judge(&world.scene()).holds(), "{condition}: nothing was cut");
             world.change_member(|member| member.truncated = true);
             assert_eq!(judge(&world.scene()).holds(), holds, "{condition}");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::decide::book::{Damping, History, Pause, Release};
-use crate::decide::brakes::fixture::{World, hours, minutes, rollback};
+use crate::decide::brakes::fixture::{World, hours, loaded, minutes, rollback};
 use crate::decide::latch::{Latch, Latching};
 use crate::decide::observation::Answer;
 use crate::model::{
@@ -11,7 +11,6 @@ use crate::model::{
 };
 use crate::policy::duration;
 use crate::policy::types::Policies;
-use crate::policy::{SourceFile, load};
 
 const FACTS: &str = "facts: {errors: {promql: e}, traffic: {promql: t}, slow: {promql: s, as: duration}, bad: {promql: b, as: bool}, fix: {annotation: fix, as: duration}, users: {http: {url: 'https://status.example/', pointer: /users}}}";
 
@@ -20,8 +19,7 @@ fn policies(rules: &str, besides: &str) -> Policies {
     let text = format!(
         "policies: [{{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], {FACTS}, decide: [{rules}{otherwise}]{besides}}}]\n"
     );
-    let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
-    load(&files, true).unwrap_or_else(|found| panic!("{text}\n{}", crate::policy::diagnostic::to_text(&found))).policies
+    loaded(&text)
 }
 
 /// The fixture in which no brake holds, with an alert that fires and facts that are known.
@@ -162,9 +160,7 @@ fn a_storm_and_a_freeze_say_what_would_have_ended_them() {
     assert_eq!(found, [wanted.to_owned(), alike.to_owned(), format!("{wanted}, and {alike}")]);
     // The fixture's now is 09:24 UTC.
     let text = "time_intervals: [{name: sale, time_intervals: [{times: [{start_time: '09:00', end_time: '09:30'}]}]}]\npolicies: [{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], brakes: {freeze: [sale]}, decide: [{rollback: undo}]}]\n";
-    let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
-    let frozen = load(&files, true).unwrap_or_else(|found| panic!("{}", crate::policy::diagnostic::to_text(&found))).policies;
-    assert_eq!(claims(&frozen, &world()), ["all this had been seen 6m later"]);
+    assert_eq!(claims(&loaded(text), &world()), ["all this had been seen 6m later"]);
 }
 
 #[test]
@@ -333,8 +329,7 @@ fn two_brakes_are_let_go_one_by_one_and_together() {
 #[test]
 fn too_little_traffic_says_how_much_is_missing() {
     let text = "policies: [{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], facts: {errors: {promql: e, floor: {promql: t, at_least: 5}}}, decide: [{when: 'facts.errors > 0.01', rollback: undo}, {page: {}}]}]\n";
-    let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
-    let all = load(&files, true).unwrap_or_else(|found| panic!("{}", crate::policy::diagnostic::to_text(&found))).policies;
+    let all = loaded(text);
     let mut world = world();
     let number = |value| Fact::known(Number::new(value).expect("finite"), world.now, "prometheus");
     let answer = Answer::of(number(0.5), Some((number(2.0), "5")));

@@ -115,12 +115,9 @@ impl Judge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::brakes::fixture::World;
-    use crate::decide::effect::Context;
+    use crate::decide::brakes::fixture::{World, decided, loaded};
     use crate::decide::incident::Lane;
-    use crate::decide::verdict::decide;
     use crate::policy::types::Policies;
-    use crate::policy::{SourceFile, load};
 
     /// Policies that may act on the fixture's alert, each with these rules and these keys besides.
     fn policies(all: &[(&str, &str, &str)]) -> Policies {
@@ -129,13 +126,7 @@ mod tests {
             format!("  - {{name: {name}, {matchers}, mode: enforce, {acts}, decide: [{rules}]{besides}}}\n")
         };
         let text = format!("policies:\n{}", all.iter().map(one).collect::<String>());
-        let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
-        load(&files, true).unwrap_or_else(|found| panic!("{text}\n{}", crate::policy::diagnostic::to_text(&found))).policies
-    }
-
-    fn decided(policies: &Policies, world: &World) -> Decision {
-        let ctx = Context { policies, limits: &world.limits, cluster: Some("prod") };
-        decide(&ctx, &world.book, &world.incident, &world.observation, world.now)
+        loaded(&text)
     }
 
     #[test]

@@ -3,17 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::decide::brakes::fixture::{World, hours, minutes, unreachable};
+use crate::decide::brakes::fixture::{World, decided, hours, loaded, minutes, unreachable};
 use crate::decide::observation::Answer;
 use crate::decide::request;
 use crate::model::{AlertOnPeer, Fact, Number, PeerAlertState, PeerView, PlannedStep, ReadFrom, Texts, Unknown};
 use crate::policy::types::Policies;
 use crate::policy::{SourceFile, load};
-
-fn policies(text: &str) -> Policies {
-    let files = [SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }];
-    load(&files, true).unwrap_or_else(|found| panic!("{text}\n{}", crate::policy::diagnostic::to_text(&found))).policies
-}
 
 /// A policy that may act, with these rules and these keys besides.
 fn acting(rules: &str, besides: &str) -> String {
@@ -49,18 +44,13 @@ fn hidden(world: &mut World, name: &str) {
     world.observation.values.insert(name.to_owned(), answer);
 }
 
-fn decided(policies: &Policies, world: &World) -> Decision {
-    let ctx = Context { policies, limits: &world.limits, cluster: Some("prod") };
-    decide(&ctx, &world.book, &world.incident, &world.observation, world.now)
-}
-
 fn rule_of(decision: &Decision) -> &str {
     decision.rules.last().map_or("", |trail| trail.rule.as_str())
 }
 
 #[test]
 fn the_world_of_these_tests_lets_a_rollback_through() {
-    let decision = decided(&policies(&acting("{rollback: undo}", "")), &world(&[], &[]));
+    let decision = decided(&loaded(&acting("{rollback: undo}", "")), &world(&[], &[]));
     assert_eq!((decision.outcome, decision.mode), (Outcome::Rollback, Mode::Enforce), "{}", decision.summary);
 }
 
@@ -70,7 +60,7 @@ fn labels_and_annotations_are_facts() {
         "{when: 'facts.fix > duration(\"1h\") && facts.tier == \"gold\" && facts.risky', rollback: undo}, {fix_forward: {}}",
         ", facts: {fix: {annotation: time_to_fix, as: duration, default: 2h}, tier: {label: tier}, risky: {label: risky, as: bool}}",
     );
-    let all = policies(&text);
+    let all = loaded(&text);
     for (labels, annotations, outcome, words) in [
         (&[("tier", "gold"), ("risky", "true")][..], &[][..], Outcome::Rollback, "says rollback"),
         (&[("tier", "gold"), ("risky", "true")], &[("time_to_fix", "30m")], Outcome::FixForward, "fix forward"),
@@ -98,7 +88,7 @@ fn aged(world: &mut World, name: &str, age: std::time::Duration) {
 fn a_ticket_rests_on_nothing_that_is_too_old() {
     let rules = "{name: many, when: 'facts.errors > 0.1 && facts.users > 9.0', rollback: undo}, {name: rest, fix_forward: {}}";
     let facts = ", facts: {errors: {promql: e}, users: {promql: u}}";
-    let all = policies(&acting(rules, facts));
+    let all = loaded(&acting(rules, facts));
     let of = |errors: f64, users: f64, old: &[&str], all: &Policies| {
         let mut world = world(&[], &[]);
         seen(&mut world, "errors", errors);
@@ -119,7 +109,7 @@ fn a_ticket_rests_on_nothing_that_is_too_old() {
     let held = of(0.5, 80.0, &["users"], &all);
     assert_eq!((held.outcome, held.brake), (Outcome::Page, Some(Brake::StaleFacts)), "{}", held.summary);
     // One that is switched off, with a reason, lets everything count.
-    let off = policies(&acting(rules, &format!("{facts}, brakes: {{stale_facts: {{disabled: 'recorded once an hour'}}}}")));
+    let off = loaded(&acting(rules, &format!("{facts}, brakes: {{stale_facts: {{disabled: 'recorded once an hour'}}}}")));
     assert_eq!(of(0.01, 80.0, &["errors"], &off).outcome, Outcome::FixForward);
 }
 
@@ -129,7 +119,7 @@ fn what_the_traffic_behind_a_ticket_is_may_not_be_too_old_either() {
         "{when: 'facts.errors > 0.1', rollback: undo}, {fix_forward: {}}",
         ", facts: {errors: {promql: e, floor: {promql: t, at_least: 10}}}",
     );
-    let all = policies(&text);
+    let all = loaded(&text);
     let mut world = world(&[], &[]);
     let number = |value: f64| Number::new(value).expect("finite");
     let traffic = |at: Time| Answer {
@@ -150,7 +140,7 @@ fn what_ran_before_is_asked_for_its_own_time() {
         "{when: 'facts.p95 > 2.0 * facts.before', rollback: undo}, {page: {}}",
         ", facts: {p95: {promql: p95}, before: {promql: 'p95{w=\"$name\"}', at: before_change}}",
     );
-    let all = policies(&text);
+    let all = loaded(&text);
     let mut world = world(&[], &[]);
     assert_eq!(decided(&all, &world).wanted, ["p95", "before"]);
 
@@ -181,7 +171,7 @@ fn a_json_document_is_a_fact() {
         "{when: 'facts.users > 100.0', rollback: undo}, {page: {}}",
         ", facts: {users: {http: {url: 'https://status.example/{{ labels.app }}', pointer: /users}}}",
     );
-    let all = policies(&text);
+    let all = loaded(&text);
     let mut world = world(&[("app", "a/b")], &[]);
     let decision = decided(&all, &world);
     assert_eq!(decision.wanted, ["users"]);
@@ -213,7 +203,7 @@ fn a_table_decides_row_by_row() {
             [any, any, any, {page: [oncall]}]]}}",
         ", facts: {users: {promql: users}, fix: {annotation: fix, as: duration}}",
     );
-    let all = policies(&text);
+    let all = loaded(&text);
     for (severity, users, fix, outcome, rule) in [
         ("critical", Some(1.0), "2h", Outcome::Rollback, "m row 1"),
         ("critical", Some(1.0), "1h", Outcome::FixForward, "m row 2"),
@@ -239,7 +229,7 @@ fn intervals_are_of_the_clock_of_the_decision() {
         "time_intervals: [{{name: mornings, time_intervals: [{{times: [{{start_time: '10:00', end_time: '11:00'}}], location: Europe/Berlin}}]}}]\n{}",
         acting("{when: 'in_interval(\"mornings\")', page: {}}, {rollback: undo}", "")
     );
-    let all = policies(&text);
+    let all = loaded(&text);
     // 09:24 UTC is 10:24 in Berlin in March.
     let mut world = world(&[], &[]);
     assert_eq!(decided(&all, &world).outcome, Outcome::Page);
@@ -256,12 +246,12 @@ fn a_step_may_be_left_out_and_what_is_unknown_pages() {
         )
     };
     let mut world = world(&[], &[]);
-    let decision = decided(&policies(&text("change.age < duration(\"1h\")")), &world);
+    let decision = decided(&loaded(&text("change.age < duration(\"1h\")")), &world);
     assert_eq!(decision.outcome, Outcome::Rollback, "{}", decision.summary);
-    let decision = decided(&policies(&text("change.age > duration(\"1h\")")), &world);
+    let decision = decided(&loaded(&text("change.age > duration(\"1h\")")), &world);
     assert_eq!((decision.outcome, decision.plan.is_none()), (Outcome::Page, true));
     assert!(decision.summary.contains("no step of `p` is to be done"), "{}", decision.summary);
-    let all = policies(&text("facts.x > 1"));
+    let all = loaded(&text("facts.x > 1"));
     assert_eq!(decided(&all, &world).wanted, ["x"]);
     hidden(&mut world, "x");
     let decision = decided(&all, &world);
@@ -298,7 +288,7 @@ procedures:
 #[test]
 fn a_plan_lists_every_step_and_never_acts_by_one_without_hands() {
     let shadow = "policies: [{name: web, decide: [{rollback: everything}]}]\n";
-    let mut all = policies(&format!("{shadow}{EVERY_STEP}"));
+    let mut all = loaded(&format!("{shadow}{EVERY_STEP}"));
     let world = world(&[], &[]);
     let decision = decided(&all, &world);
     let plan = decision.plan.as_ref().expect("a plan");
@@ -329,7 +319,7 @@ fn a_plan_lists_every_step_and_never_acts_by_one_without_hands() {
 
 #[test]
 fn what_would_be_done_first_is_listed() {
-    let all = policies(
+    let all = loaded(
         "policies: [{name: web, decide: [{matchers: ['kind = \"data-loss\"'], first: stop, page: {latch: true}}, {first: calm, rollback: undo}]}]\nprocedures: [{name: calm, kind: contain, steps: [{scale: {replicas: 1, when: 'labels.tier == \"tin\"'}}, {http: {post: 'https://x.example/{{ target.name }}'}}]}]",
     );
     let decision = decided(&all, &world(&[("kind", "data-loss")], &[]));
@@ -368,14 +358,14 @@ fn what_is_not_carried_out_is_refused_above_shadow() {
         assert!(found.iter().any(|(code, message)| *code == "not-carried-out" && message.contains(word)), "{rules}: {found:?}");
         // A rule in shadow may say it.
         let rules = rules.replacen('{', "{mode: shadow, ", 1);
-        policies(&acting(&rules, ""));
+        loaded(&acting(&rules, ""));
     }
 }
 
 #[test]
 fn a_procedure_in_shadow_may_do_what_nobody_carries_out() {
     let text = "procedures: [{name: p, mode: shadow, steps: [restart, undo]}]\n";
-    let all = policies(&format!("{}{text}", acting("{rollback: p}", "")));
+    let all = loaded(&format!("{}{text}", acting("{rollback: p}", "")));
     let decision = decided(&all, &world(&[], &[]));
     assert_eq!((decision.outcome, decision.mode), (Outcome::Rollback, Mode::Shadow));
 }
@@ -386,7 +376,7 @@ fn a_proof_pins_how_its_facts_are_read() {
         "{}procedures: [{{name: p, steps: [undo], verify: [{{name: one, rollout: complete, facts: ['facts.errors < 0.1']}}, {{facts: ['facts.gone && facts.tier == \"gold\"'], hold: 1m}}]}}]\n",
         acting("{rollback: p}", ", tail: 3m, facts: {errors: {promql: e}, gone: {promql: g, as: bool}, tier: {label: tier}}")
     );
-    let decision = decided(&policies(&text), &world(&[("tier", "gold")], &[]));
+    let decision = decided(&loaded(&text), &world(&[("tier", "gold")], &[]));
     let verify = decision.plan.expect("a plan").verify;
     assert_eq!(verify.stages().map(|stage| stage.facts.len()).collect::<Vec<_>>(), [1, 1]);
     assert_eq!((verify.name.as_deref(), verify.tail, verify.stage(1).tail), (Some("one"), Some(minutes(3)), Some(minutes(3))));
