@@ -1,6 +1,6 @@
 //! Mistakes in policy files and the reports they give: `tests/policy_errors/NAME.yaml` (or a folder `NAME`) and `NAME.txt`.
-//! `BLESS=1 cargo test --test policy_errors` writes the reports anew; read the diff. `BACKOUT_CASE=cel,matcher` tries only those with
-//! one of these in their names.
+//! `BLESS=1 cargo test --test policy_errors` writes the reports anew; read the diff. `BACKOUT_CASE=cel,matcher` tries only those
+//! with one of these in their names.
 
 use std::fs;
 use std::path::{Path, PathBuf};

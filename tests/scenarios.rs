@@ -1,6 +1,6 @@
 //! Stories: a script in, a transcript out, in one file each (`tests/scenarios/*.txt`). The same brain as the service, in virtual
-//! time. `BACKOUT_BLESS=1` writes the transcripts anew; read what changed. `BACKOUT_STORY=veto,joined` tells only those with one of
-//! these in their names.
+//! time. `BACKOUT_BLESS=1` writes the transcripts anew; read what changed. `BACKOUT_STORY=veto,joined` tells only those with
+//! one of these in their names.
 
 use std::fmt::Write as _;
 use std::fs;

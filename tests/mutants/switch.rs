@@ -1,4 +1,4 @@
-//! Which mutant is awake. The tool puts this file into its copy of the sources as `src/mutant.rs`; it is no part of the tool itself.
+//! Which mutant is awake. The tool puts this file into its copy of the sources as `src/mutant.rs`; it is no part of the tool.
 //!
 //! `MUTANT=N` wakes mutant N. `MUTANT_SEEN=FILE` writes down which mutants a test came by.
 

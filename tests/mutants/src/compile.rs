@@ -1,5 +1,5 @@
-//! Takes out what does not compile: places all mutants, asks the compiler, finds by the marks of `render.rs` whose each error is, and
-//! begins anew, until it compiles. An error that is nobody's ends it: no mutant is lost without a word.
+//! Takes out what does not compile: places all mutants, asks the compiler, finds by the marks of `render.rs` whose each error is,
+//! and begins anew, until it compiles. An error that is nobody's ends it: no mutant is lost without a word.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

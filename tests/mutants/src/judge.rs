@@ -46,7 +46,8 @@ pub struct Court<'a> {
     stage: &'a Stage,
     tree: &'a Tree,
     programs: &'a BTreeMap<String, String>,
-    /// For each mutant and each suite, by its place in the stage: the parts that come by it, and how long they take, the quickest first.
+    /// For each mutant and each suite, by its place in the stage: the parts that come by it, and how long they take, the quickest
+    /// first.
     reached: BTreeMap<(usize, usize), Vec<(Duration, String)>>,
 }
 
@@ -129,7 +130,8 @@ impl<'a> Court<'a> {
     }
 }
 
-/// Does something with each, as many at a time as there are processors; the first error ends it. Results are in the order of the items.
+/// Does something with each, as many at a time as there are processors; the first error ends it. Results are in the order of the
+/// items.
 pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(usize, &T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let workers = thread::available_parallelism().map_or(2, usize::from);
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));

@@ -1,6 +1,6 @@
-//! Writes a file with all its mutants in it: mutant N is awake where `crate::mutant::m(N)`. What is there for the sake of a mutant
-//! alone stands between `/*<N*/` and `/*N>*/`, and what a match looks at between `/*[N*/` and `/*N]*/`, N being the mutant of its
-//! first arm: an error in there is the mutant's. `compile.rs` reads these marks.
+//! Writes a file with all its mutants in it: mutant N is awake where `crate::mutant::m(N)`. What is there for the sake of a
+//! mutant alone stands between `/*<N*/` and `/*N>*/`, and what a match looks at between `/*[N*/` and `/*N]*/`, N being the mutant
+//! of its first arm: an error in there is the mutant's. `compile.rs` reads these marks.
 
 use crate::place::{Guard, Kind, Place, Swap, Wrap};
 
@@ -70,8 +70,8 @@ fn marked(id: usize, code: &str) -> String {
     format!("/*<{id}*/{code}/*{id}>*/")
 }
 
-/// Both have one type: each mutant's iterator, or all that come behind it. The type of the items is said again, so that an error is
-/// the mutant's that has others, and not one of the function's head.
+/// Both have one type: each mutant's iterator, or all that come behind it. The type of the items is said again, so that an error
+/// is the mutant's that has others, and not one of the function's head.
 fn iterator(item: &str, swaps: &[Swap], honest: &str) -> String {
     match swaps.split_first() {
         None => format!("{{ {honest} }}"),

@@ -40,8 +40,9 @@ fn written(text: &str, mutants: &[(&str, &str, &str)], doubted: &[usize]) -> (St
 fn operators_in_operators() {
     let text = "fn f() -> bool { /* ä */ a && b == !c }";
     let mutants = [("BinaryOperator", "&&", "||"), ("BinaryOperator", "==", "!="), ("UnaryOperator", "!", "")];
-    let wanted = "fn f() -> bool { /* ä */ (((a) != m(1) && (((b == (if m(3) { /*<3*/c/*3>*/ } else { !c })) != m(2))) != m(1)) != m(1)) }";
-    assert_eq!(written(text, &mutants, &[]), (wanted.to_owned(), vec![]));
+    let equal = "((b == (if m(3) { /*<3*/c/*3>*/ } else { !c })) != m(2))";
+    let wanted = format!("fn f() -> bool {{ /* ä */ (((a) != m(1) && ({equal}) != m(1)) != m(1)) }}");
+    assert_eq!(written(text, &mutants, &[]), (wanted, vec![]));
 }
 
 #[test]
@@ -63,9 +64,10 @@ fn what_a_function_returns() {
 fn iterators_are_of_one_type() {
     let text = "fn f() -> impl Iterator<Item = u8> { g() }";
     let mutants = [("FnValue", "g()", "empty()"), ("FnValue", "g()", "once(0)")];
-    let wanted = "fn f() -> impl Iterator<Item = u8> { if m(1) { Either::A(of::<u8, _>(/*<1*/empty()/*1>*/)) } else { Either::B( if m(2) { \
-                  Either::A(of::<u8, _>(/*<2*/once(0)/*2>*/)) } else { Either::B({  g()  }) } ) } }";
-    assert_eq!(written(text, &mutants, &[]), (wanted.to_owned(), vec![]));
+    let first = "if m(1) { Either::A(of::<u8, _>(/*<1*/empty()/*1>*/)) }";
+    let second = "if m(2) { Either::A(of::<u8, _>(/*<2*/once(0)/*2>*/)) } else { Either::B({  g()  }) }";
+    let wanted = format!("fn f() -> impl Iterator<Item = u8> {{ {first} else {{ Either::B( {second} ) }} }}");
+    assert_eq!(written(text, &mutants, &[]), (wanted, vec![]));
 }
 
 #[test]
@@ -90,10 +92,10 @@ fn a_doubted_match_is_written_out_without_each_arm() {
     let text = "fn f() { match x { _ if a > 1 => 1, Some(_) => 2, None => 3 } }";
     let mutants = [("MatchArm", "Some(_) => 2,", ""), ("MatchArm", "None => 3", ""), ("MatchArmGuard", "a > 1", "true")];
     let first = "_ if (m(3) || ((a > 1))) => 1,";
-    let wanted = format!(
-        "fn f() {{ if m(1) {{ /*<1*/match x {{ {first}  None => 3 }}/*1>*/ }} else if m(2) {{ /*<2*/match x {{ {first} Some(_) => 2,  }}\
-         /*2>*/ }} else {{ match x {{ {first} Some(_) => 2, None => 3 }} }} }}"
-    );
+    let without_some = format!("/*<1*/match x {{ {first}  None => 3 }}/*1>*/");
+    let without_none = format!("/*<2*/match x {{ {first} Some(_) => 2,  }}/*2>*/");
+    let honest = format!("match x {{ {first} Some(_) => 2, None => 3 }}");
+    let wanted = format!("fn f() {{ if m(1) {{ {without_some} }} else if m(2) {{ {without_none} }} else {{ {honest} }} }}");
     assert_eq!(written(text, &mutants, &[1]), (wanted, vec![]));
 }
 

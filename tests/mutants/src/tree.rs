@@ -1,5 +1,5 @@
-//! The copy of the checkout that has the mutants in it, in `target/mutants-tree`. A file is written only when it is another one, so
-//! that cargo builds no more than it must.
+//! The copy of the checkout that has the mutants in it, in `target/mutants-tree`. A file is written only when it is another one,
+//! so that cargo builds no more than it must.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
