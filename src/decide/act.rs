@@ -325,3 +325,141 @@ fn not_proven(draft: &mut Draft<'_>, reason: Reason, words: &str) {
         _ => draft.page(reason, Moment::Failed, words, true),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::brakes::fixture::{World, acting, digest, minutes, unreachable};
+    use super::super::effect::{Context, Input, Step};
+    use super::*;
+
+    /// A write of `web:a` over `web:b` that was begun that often, first so many seconds ago.
+    fn writing(times: u32, ago: u64) -> World {
+        let mut world = World::new();
+        world.decide_by(&acting("{rollback: undo}"));
+        world.begin(Duration::from_secs(ago), times);
+        world.incident.phase = Phase::Executing { step: 0, since: world.ago(Duration::from_secs(ago)), doubtful: false };
+        world
+    }
+
+    /// The write is answered; how many records and effects come of it.
+    fn answered(world: &mut World, applied: Applied) -> (usize, usize) {
+        let (incident, number) = (world.incident.id.clone(), world.incident.begun);
+        let step = world.step(&acting("{rollback: undo}"), Input::Applied { incident, number, applied });
+        (step.records.len(), step.effects.len())
+    }
+
+    fn refused(transient: bool) -> Applied {
+        Applied::Refused { why: "the object has been modified".to_owned(), transient, forbidden: false }
+    }
+
+    fn page(world: &World) -> Option<(Reason, &str)> {
+        world.incident.page.as_ref().map(|page| (page.reason, page.text.as_str()))
+    }
+
+    /// What a function of this file leaves of the incident.
+    fn drafted(world: &mut World, f: impl FnOnce(&mut Draft<'_>)) {
+        world.keep();
+        let policies = acting("{rollback: undo}");
+        let ctx = Context { policies: &policies, limits: &world.limits, cluster: Some("prod") };
+        let mut step = Step::default();
+        let mut draft = Draft::of(&ctx, &world.book, world.now, &world.incident.id, &mut step).expect("the book has it");
+        f(&mut draft);
+        world.incident = draft.incident;
+    }
+
+    #[test]
+    fn preflight_counts_for_the_incident_that_waits_for_it_and_for_that_try_only() {
+        let preparing = |world: &World| Phase::Preparing { since: world.now };
+        for (waits, ours) in [(true, true), (true, false), (false, true), (false, false)] {
+            let mut world = World::new();
+            world.decide_by(&acting("{rollback: undo}"));
+            world.incident.begun = 3;
+            world.incident.phase = if waits { preparing(&world) } else { Phase::Paged };
+            let (incident, number) = (world.incident.id.clone(), if ours { 3 } else { 2 });
+            let (report, evidence) = (PreflightReport::default(), Box::default());
+            let step = world.step(&acting("{rollback: undo}"), Input::Prepared { incident, number, report, evidence });
+            assert_eq!(step.effects.is_empty(), !(waits && ours), "waits: {waits}, its number: {ours}");
+        }
+    }
+
+    #[test]
+    fn what_preflight_found_in_the_way_is_tried_again_for_half_a_minute() {
+        for (ago, again) in [(29, true), (30, false)] {
+            let mut world = World::new();
+            world.decide_by(&acting("{rollback: undo}"));
+            world.incident.phase = Phase::Redeciding { since: world.ago(Duration::from_secs(ago)) };
+            let problem = PreflightFinding {
+                check: "dry run".to_owned(),
+                problem: Some("the API server is overloaded".to_owned()),
+                transient: true,
+                forbidden: false,
+            };
+            drafted(&mut world, |draft| not_fit(draft, &problem));
+            assert_eq!(matches!(world.incident.phase, Phase::Preparing { .. }), again, "{ago} s: {:?}", world.incident.phase);
+            assert_eq!(page(&world).is_some(), !again, "{ago} s");
+        }
+    }
+
+    #[test]
+    fn a_write_that_was_taken_for_lost_is_proven_where_it_was_made() {
+        let redeciding = |ended: Option<Reason>| {
+            let mut world = writing(1, 10);
+            world.incident.phase = Phase::Redeciding { since: world.now };
+            if let Some(reason) = ended {
+                let at = world.now;
+                world.incident.apply(&super::super::transition::Event::AttemptEnded { reason }, at).expect("it has one");
+            }
+            world
+        };
+
+        let mut world = redeciding(None);
+        answered(&mut world, Applied::Done { generation: 3 });
+        assert_eq!(world.incident.phase, Phase::Verifying { since: world.now });
+
+        let mut world = redeciding(None);
+        assert_eq!(answered(&mut world, refused(true)), (0, 0), "it was not made: what is being read anew decides");
+
+        let mut world = redeciding(Some(Reason::Failed));
+        answered(&mut world, Applied::Done { generation: 3 });
+        assert_eq!(page(&world).map(|(reason, _)| reason), Some(Reason::Unknown), "everybody was told that it had not been made");
+    }
+
+    #[test]
+    fn what_was_refused_for_the_moment_is_tried_again_once_and_for_half_a_minute() {
+        for (times, ago, again) in [(1, 29, true), (1, 40, true), (2, 29, true), (2, 30, false), (2, 31, false)] {
+            let mut world = writing(times, ago);
+            answered(&mut world, refused(true));
+            let phase = &world.incident.phase;
+            assert_eq!(matches!(phase, Phase::Redeciding { .. }), again, "begun {times} times, {ago} s ago: {phase:?}");
+            assert_eq!(matches!(phase, Phase::Executing { doubtful: true, .. }), !again, "begun {times} times, {ago} s ago");
+        }
+    }
+
+    #[test]
+    fn a_refused_write_is_paged_about_where_the_bad_release_still_runs_or_nothing_is_seen() {
+        for seen in [true, false] {
+            let mut world = writing(1, 5);
+            answered(&mut world, refused(false));
+            if !seen {
+                world.lose_workload();
+            }
+            let observation = world.observation.clone();
+            drafted(&mut world, |draft| reconciled(draft, 0, &observation));
+            assert_eq!(page(&world), Some((Reason::Failed, "not written: the object has been modified")), "seen: {seen}");
+        }
+    }
+
+    #[test]
+    fn a_write_without_an_answer_is_looked_for_for_half_a_minute() {
+        for (ago, over) in [(29, false), (30, true)] {
+            let mut world = writing(1, ago);
+            world.lose_workload();
+            let observation = world.observation.clone();
+            drafted(&mut world, |draft| reconciled(draft, 0, &observation));
+            assert_eq!(page(&world).map(|(reason, _)| reason), over.then_some(Reason::Unknown), "{ago} s");
+            assert_eq!(world.incident.retry.is_some_and(|retry| retry.purpose == Purpose::Reconcile), !over, "{ago} s");
+        }
+    }
+}

@@ -109,3 +109,37 @@ pub(super) enum Due {
     /// A look-up.
     Pending(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::brakes::fixture::World;
+    use super::super::incident::Page;
+    use super::*;
+    use crate::model::Reason;
+
+    #[test]
+    fn a_page_is_sent_again_a_minute_after_nobody_took_it_and_listed_in_a_quarter_of_one() {
+        let World { mut incident, limits, now, .. } = World::new();
+        assert_eq!((unheard(&incident, &limits), unlisted(&incident, &limits)), (None, None), "there is none");
+        let mut page = Page {
+            reason: Reason::Rule,
+            brake: None,
+            cause: None,
+            folded_into: None,
+            unlisted_since: None,
+            opened_at: Some(now),
+            text: String::new(),
+            announced: false,
+            unheard: None,
+            untaken: false,
+            sent_at: now,
+            count: 1,
+        };
+        incident.page = Some(page.clone());
+        assert_eq!((unheard(&incident, &limits), unlisted(&incident, &limits)), (None, None), "it was heard, and is its own");
+        (page.unheard, page.unlisted_since) = (Some(now), Some(now));
+        incident.page = Some(page);
+        assert_eq!(unheard(&incident, &limits), Some(now + Duration::from_secs(60)));
+        assert_eq!(unlisted(&incident, &limits), Some(now + Duration::from_secs(15)));
+    }
+}

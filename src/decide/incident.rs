@@ -468,7 +468,7 @@ impl Incident {
 
 #[cfg(test)]
 mod tests {
-    use super::super::brakes::fixture::World;
+    use super::super::brakes::fixture::{World, minutes};
     use super::*;
 
     #[test]
@@ -497,6 +497,32 @@ mod tests {
         ] {
             incident.phase = phase.clone();
             assert_eq!(incident.held_by(), held, "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn trouble_lasts_until_the_rollback_is_proven_else_until_it_is_quiet() {
+        let mut world = World::new();
+        world.attempt();
+        let World { mut incident, now, .. } = world;
+        assert_eq!(incident.downtime(), None, "it lasts");
+        incident.quiet_since = Some(now - minutes(2));
+        incident.attempts[0].ended = Some((now - minutes(3), Reason::Failed));
+        assert_eq!(incident.downtime(), Some(minutes(8)), "what failed ended nothing");
+        incident.attempts[0].ended = Some((now - minutes(3), Reason::Verified));
+        assert_eq!(incident.downtime(), Some(minutes(7)));
+    }
+
+    #[test]
+    fn the_stage_of_a_proof_is_written_down_once_it_is_not_the_first() {
+        let mut world = World::new();
+        world.attempt();
+        let mut attempt = world.incident.attempts[0].clone();
+        for stage in [0, 2] {
+            attempt.stage = stage;
+            let written = serde_json::to_value(&attempt).expect("it can be written");
+            assert_eq!(written.get("stage").is_some(), stage > 0);
+            assert_eq!(serde_json::from_value::<Attempt>(written).expect("it can be read").stage, stage);
         }
     }
 }

@@ -177,3 +177,73 @@ fn worse(incident: &Incident, since: Time) -> Option<String> {
     let member = incident.members.values().find(began_after)?;
     Some(format!("alert {:?} began after the rollback", member.alert.label("alertname")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::brakes::fixture::{World, acting, unreachable};
+    use super::*;
+
+    fn empty(now: Time) -> Proof {
+        Proof { checks: BTreeMap::new(), rolled_back: false, holds: true, tail_until: now, over: None }
+    }
+
+    #[test]
+    fn a_rollout_that_cannot_be_read_says_why() {
+        let mut world = World::new();
+        let policies = acting("{rollback: undo}");
+        world.decide_by(&policies);
+        world.begin(Duration::ZERO, 1);
+        let mut attempt = world.incident.attempts[0].clone();
+        std::sync::Arc::make_mut(&mut attempt.plan).verify.rollout = true;
+        world.observation.rollout = Some(RolloutStatus::Unknown { why: unreachable() });
+        let ctx = Context { policies: &policies, limits: &world.limits, cluster: Some("prod") };
+        let proof = judge(&ctx, &world.book, &world.incident, (&attempt, world.now), &world.observation, world.now);
+        assert_eq!(proof.checks["rollout"], format!("unknown: {}", unreachable()));
+        assert!(!proof.holds);
+    }
+
+    #[test]
+    fn what_was_seen_to_be_bad_outweighs_what_was_not_seen_and_the_first_that_is_bad_counts() {
+        let now = World::new().now;
+        let blind = || Check::Blind("no answer".to_owned());
+        let bad = || Check::Bad("500".to_owned());
+        let over = |reason, words: &str| Some((reason, words.to_owned()));
+        for (first, second, expected) in [
+            (blind(), bad(), over(Reason::Ineffective, "b: 500")),
+            (bad(), blind(), over(Reason::Ineffective, "a: 500")),
+            (bad(), bad(), over(Reason::Ineffective, "a: 500")),
+            (blind(), Check::Good(String::new()), over(Reason::Unknown, "a: unknown: no answer")),
+        ] {
+            let mut proof = empty(now);
+            proof.add("a".to_owned(), first, (now, now), Reason::Ineffective);
+            proof.add("b".to_owned(), second, (now, now), Reason::Ineffective);
+            assert_eq!(proof.over, expected);
+        }
+    }
+
+    #[test]
+    fn only_an_alert_that_was_heard_of_and_began_after_the_write_says_that_it_is_worse() {
+        let (before, since, after) = (-1, 0, 1);
+        for (received, onset, resolved, expected) in [
+            (after, after, false, true),
+            (since, after, false, false),
+            (before, after, false, false),
+            (after, since, false, false),
+            (after, before, false, false),
+            (after, after, true, false),
+        ] {
+            let mut world = World::new();
+            let now = world.now;
+            let at = |second: i64| {
+                if second < 0 { now - Duration::from_secs(1) } else { now + Duration::from_secs(second.unsigned_abs()) }
+            };
+            world.change_member(|member| {
+                (member.received_at, member.onset.at) = (at(received), Ok(at(onset)));
+                member.resolved_at = resolved.then_some(at(after));
+            });
+            assert_eq!(worse(&world.incident, now).is_some(), expected, "{received}, {onset}, {resolved}");
+        }
+    }
+}
