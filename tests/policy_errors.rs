@@ -91,7 +91,7 @@ fn enormous_files_are_refused_soon() {
     let one_line = format!("policies: [{}]\n", "{name: x}, ".repeat(1_000_000));
     let too_large = format!("# {}\n", "x".repeat(17 << 20));
     for (text, wanted) in [
-        (&of_mistakes, "more problems in this file are not shown"),
+        (&of_mistakes, "problems in this file that are not shown"),
         (&of_nothing, "applied"),
         (&one_line, "the file holds more than 1000000 values"),
         (&too_large, "the limit is 16777216"),

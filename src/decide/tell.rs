@@ -97,7 +97,7 @@ fn context(draft: &Draft<'_>) -> String {
         lines.push(format!("alert {:?} {state} since {}", member.alert.label("alertname"), member.alert.starts_at));
     }
     if incident.members.len() > 10 {
-        lines.push(format!("and {} more alerts", incident.members.len() - 10));
+        lines.push(format!("and {} more", incident.members.len() - 10));
     }
     if let Some(plan) = &incident.plan {
         lines.push(format!("plan {}: {} -> {}", plan.hash(), plan.from.label(), plan.to.label()));
@@ -158,7 +158,7 @@ mod tests {
     fn ten_alerts_are_named_and_the_others_counted() {
         let mut world = World::new();
         let first = world.incident.members.values().next().expect("the fixture has one").clone();
-        for (count, more) in [(9, None), (10, None), (11, Some("and 1 more alerts")), (12, Some("and 2 more alerts"))] {
+        for (count, more) in [(9, None), (10, None), (11, Some("and 1 more")), (12, Some("and 2 more"))] {
             let numbered = |number| {
                 let mut member = first.clone();
                 member.alert.fingerprint = Fingerprint(number);
@@ -167,7 +167,7 @@ mod tests {
             world.incident.members = (0..count).map(numbered).collect::<Members>();
             let [message, _] = messages(&world);
             assert_eq!(message.text.lines().filter(|line| line.starts_with("alert ")).count(), (count as usize).min(10));
-            assert_eq!(message.text.lines().find(|line| line.contains("more alerts")), more, "{count}");
+            assert_eq!(message.text.lines().find(|line| line.starts_with("and ")), more, "{count}");
         }
     }
 

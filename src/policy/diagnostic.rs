@@ -233,7 +233,7 @@ impl Sink {
         for (file, count) in self.counts.take() {
             if count > MAX_PER_FILE {
                 let more = count - MAX_PER_FILE;
-                let message = format!("{more} more problems in this file are not shown");
+                let message = format!("problems in this file that are not shown: {more}");
                 raised.push(Raised::error("too-many-problems", sources.end_of(file), message));
             }
         }
@@ -304,7 +304,7 @@ mod tests {
         (0..300).for_each(|number| sink.raise(Raised::error("x", At::default(), number.to_string())));
         let all = sink.finish(&sources);
         assert_eq!(all.len(), MAX_PER_FILE + 1);
-        assert!(all.iter().any(|d| d.message == "100 more problems in this file are not shown"));
+        assert!(all.iter().any(|d| d.message == "problems in this file that are not shown: 100"));
     }
 
     #[test]
@@ -342,6 +342,6 @@ mod tests {
         (0..=MAX_PER_FILE).for_each(|number| sink.raise(Raised::error("x", At { file: 1, ..At::default() }, number.to_string())));
         let all = sink.finish(&sources);
         let last = all.last().unwrap();
-        assert_eq!(last.to_string(), "b.yaml:3:2: error: 1 more problems in this file are not shown [too-many-problems]");
+        assert_eq!(last.to_string(), "b.yaml:3:2: error: problems in this file that are not shown: 1 [too-many-problems]");
     }
 }

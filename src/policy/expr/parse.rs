@@ -116,6 +116,9 @@ fn hint(source: &str, at: usize, token: &str) -> Option<String> {
         "=" => "write `==` to compare".to_owned(),
         "'" | "\"" => "a quote is not closed, or an escape in it is unknown; write `\\\\` for a backslash".to_owned(),
         unit if !number.is_empty() && unit.starts_with(|char: char| char.is_ascii_alphabetic()) => {
+            if before.ends_with(&format!(".{number}")) {
+                return Some("a duration is of whole numbers: write `duration('1h30m')` for 1.5h".to_owned());
+            }
             let text = format!("{number}{unit}");
             let seconds = super::super::duration::parse(&text).ok()?.as_secs();
             format!("write `duration('{}')`", super::number::format_duration(seconds))

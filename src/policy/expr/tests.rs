@@ -365,6 +365,7 @@ fn refuses_with_a_place_and_help() {
         ("facts.errors >", 14..14, "ends too early"),
         ("facts.errors = 1", 13..14, "write `==`"),
         ("change.age > 3d", 14..15, "write `duration('72h')`"),
+        ("change.age > 1.5d", 16..17, "a duration is of whole numbers: write `duration('1h30m')` for 1.5h"),
         ("facts.a and facts.b", 8..11, "write `&&`"),
         ("facts.a or facts.b", 8..10, "write `||`"),
         ("'x' not in labels", 4..7, "write `!`"),

@@ -19,9 +19,19 @@ pub(super) fn explain(error: &ScanError, at: At, text: &str) -> Raised {
         K::UnclosedQuotedScalar | K::DocumentIndicatorInQuotedScalar => {
             raised("a quote that is not closed").help("close it; write `''` for a quote within single quotes")
         }
+        K::InvalidQuotedScalarIndent => {
+            raised("a quote above is not closed").help("close it, or indent the lines below that its text goes on in")
+        }
         K::UnclosedFlowCollection { open } => raised(&format!("`{open}` is not closed")).help("close it, on this line or below"),
-        K::MismatchedFlowCollectionEnd { open, close } => raised(&format!("`{open}` is closed by `{close}`")),
+        K::MismatchedFlowCollectionEnd { open, close } => {
+            raised(&format!("`{open}` is closed by `{close}`")).help("close first what was opened last, each by its own bracket")
+        }
         K::MisplacedFlowCollectionEnd => raised("a closing bracket without an opening one"),
+        K::UnexpectedEofFlowMapping | K::UnexpectedEofImplicitFlowMapping | K::UnexpectedEofFlowSequence
+            if marked(at, text) == "," =>
+        {
+            raised("a `,` with nothing before it").help("remove it, or put a value that holds `,` in quotes")
+        }
         K::ExpectedFlowMappingSeparator | K::UnexpectedEofFlowMapping | K::UnexpectedEofImplicitFlowMapping => {
             raised("expected `,` or `}` in a map").help("put values that hold `,`, `}` or `: ` in quotes")
         }
@@ -34,7 +44,7 @@ pub(super) fn explain(error: &ScanError, at: At, text: &str) -> Raised {
         K::InvalidTrailingSingleQuotedScalar | K::InvalidTrailingDoubleQuotedScalar => {
             raised("text after a closing quote").help("put the whole value in quotes: `'severity = \"critical\"'`")
         }
-        K::UnknownQuotedScalarEscape => {
+        K::UnknownQuotedScalarEscape | K::InvalidQuotedScalarHexEscape => {
             raised("an unknown escape in double quotes").help("use single quotes, in which a backslash is only a backslash")
         }
         K::SimpleKeyExpected | K::InvalidSimpleKey => raised("expected `:` after a key").help("write `name: value`"),
@@ -50,7 +60,9 @@ pub(super) fn explain(error: &ScanError, at: At, text: &str) -> Raised {
             };
             raised(&format!("the character `{}` (U+{code:04X}) cannot stand here", character.escape_default())).help(help)
         }
-        K::ExpectedNodeContent => raised("expected a value").help("put a value that begins with `,`, `]` or `}` in quotes"),
+        K::ExpectedNodeContent | K::UnexpectedEofBlockMapping => {
+            raised("expected a value").help("put a value that begins with `,`, `]` or `}` in quotes")
+        }
         K::DirectiveDisallowed | K::MissingDocumentEndBeforeDirective => {
             Raised::error("directive", at, "YAML directives are not supported").help("remove the line that begins with `%`")
         }
@@ -58,19 +70,26 @@ pub(super) fn explain(error: &ScanError, at: At, text: &str) -> Raised {
     }
 }
 
+/// What is pointed at.
+fn marked(at: At, text: &str) -> &str {
+    text.get(at.start as usize..at.end as usize).unwrap_or_default()
+}
+
 /// The parser points behind a tab, or at the value before it.
 fn before_tab(kind: &ErrorKind, at: At, text: &str) -> At {
-    if !matches!(
-        kind,
-        ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation | ErrorKind::TabInPlainScalar
-    ) {
-        return at;
-    }
+    use ErrorKind as K;
     let start = at.start as usize;
-    let line = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
-    let tab = text.get(line..start).and_then(|before| before.rfind('\t')).map(|found| line + found);
     let next = || text.get(start..).and_then(|rest| rest.find('\t')).map(|found| start + found);
-    tab.or_else(next).map_or(at, |tab| At { start: small(tab), end: small(tab + 1), ..at })
+    let before = || {
+        let line = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+        text.get(line..start).and_then(|before| before.rfind('\t')).map(|found| line + found)
+    };
+    let tab = match kind {
+        K::TabNotAllowed | K::TabInBlockIndentation | K::TabInIndentation | K::TabInPlainScalar => before().or_else(next),
+        K::TabAtBlockScalarStart => next(),
+        _ => None,
+    };
+    tab.map_or(at, |tab| At { start: small(tab), end: small(tab + 1), ..at })
 }
 
 /// At the very end of a file there is nothing to point at: the last visible character stands for it.
@@ -105,6 +124,12 @@ mod tests {
             ("a: b]\n}\n", "a closing bracket without an opening one", "}"),
             ("a: {b: 1 c: 2}\n", "expected `,` or `}` in a map", ":"),
             ("a: [1, {2} 3]\n", "expected `,` or `]` in a list", "3"),
+            ("a: [1,, 2]\n", "a `,` with nothing before it", ","),
+            ("a: {b: 1,, c: 2}\n", "a `,` with nothing before it", ","),
+            ("a: ,\n", "expected a value", ","),
+            ("a: \"b\nc: 1\n", "a quote above is not closed", "c"),
+            ("a: \"\\x1\"\n", "an unknown escape in double quotes", "\""),
+            ("a:\t|\n\tb\n", "a tab where YAML wants spaces", "\t"),
             ("a: \"\\q\"\n", "an unknown escape in double quotes", "\""),
             ("a: 1\nb\nc: 2\n", "expected `:` after a key", "b"),
             ("a: 'b'é\n", "text after a closing quote", "é"),
@@ -140,6 +165,8 @@ mod tests {
             assert_eq!(before_tab(&ErrorKind::InvalidIndentation, at(start), text), at(start), "{text:?}");
         }
         assert_eq!(before_tab(&ErrorKind::TabInIndentation, at(1), "abc"), at(1), "there is none");
+        let wanted = At { end: 6, ..at(5) };
+        assert_eq!(before_tab(&ErrorKind::TabAtBlockScalarStart, at(3), "a:\t|\n\tb"), wanted, "not the one before `|`");
     }
 
     #[test]
