@@ -339,7 +339,8 @@ mod tests {
             let (any, acts) = ("matchers: ['alertname =~ \".+\"']", "paging: in_front, targets: ['shop/*']");
             let other = "decide: [{matchers: ['alertname = \"Other\"'], page: {latch: true}}]";
             format!(
-                "policies: [{{name: web, {any}, mode: {mode}, {acts}, decide: [{rules}]}}, {{name: other, mode: enforce, {acts}, {other}}}]\n"
+                "policies: [{{name: web, {any}, mode: {mode}, {acts}, decide: [{rules}]}}, \
+                 {{name: other, mode: enforce, {acts}, {other}}}]\n"
             )
         };
         let ours = "matchers: ['alertname = \"HighErrors\"']";

@@ -413,7 +413,8 @@ fn a_level_that_is_unfit_gives_way_to_the_next_and_the_last_one_says_why() {
     world.workload().strategy = crate::model::Strategy::AllAtOnce;
     let decision = decided(&loaded(&text("availability: may_drop, ")), &world);
     assert_eq!(decision.outcome, Outcome::Rollback, "{}", decision.summary);
-    let unfit = "`undo` is unfit (the target replaces all pods at once, and the procedure may not take it down (`may_drop`)); rule `back`";
+    let unfit = "`undo` is unfit (the target replaces all pods at once, and the procedure may not take it down (`may_drop`)); \
+                 rule `back`";
     assert!(decision.summary.starts_with(unfit), "{}", decision.summary);
     let second = decision.plan.expect("the second is fit");
     assert_eq!((second.procedure.as_str(), second.level), ("drop", Level { number: 2, of: 2 }));
