@@ -239,6 +239,10 @@ fn begun(step: &Step) -> impl Iterator<Item = &Latch> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::brakes::fixture::{World, loaded, policies};
+    use crate::decide::transition::Event;
+    use crate::model::TargetId;
+    use crate::policy::types::Policies;
 
     fn target(name: &str) -> TargetRef {
         TargetRef::deployment("shop", name).expect("valid names")
@@ -293,6 +297,96 @@ mod tests {
         assert_eq!(book.latches[&200].cleared.as_ref().map(|cleared| cleared.by.as_str()), Some("ann"));
         book.clear(9999, &cleared());
         assert_eq!(book.latched(&target("web"), &[]).count(), 1);
+    }
+
+    /// What becomes of a step about the fixture's incident.
+    fn drafted<T>(world: &mut World, policies: &Policies, act: impl FnOnce(&mut Draft<'_>) -> T) -> (T, Step) {
+        world.keep();
+        let ctx = Context { policies, limits: &world.limits, cluster: Some("prod") };
+        let mut step = Step::default();
+        let mut draft = Draft::of(&ctx, &world.book, world.now, &world.incident.id, &mut step).expect("the book has it");
+        let of = act(&mut draft);
+        (of, step)
+    }
+
+    #[test]
+    fn a_latch_begins_unless_one_that_holds_is_about_as_much() {
+        type Case = (&'static str, fn(&mut Latch), bool);
+        let cases: &[Case] = &[
+            ("the same", |_| (), false),
+            ("one that covers more", |known| known.wanted.covers.push("shop/db".to_owned()), false),
+            ("one that covers less", |known| known.wanted.covers.clear(), true),
+            ("one that was cleared", |known| known.cleared = Some(cleared()), true),
+            ("one of another target", |known| known.target = Some(target("cart")), true),
+            ("one of another cause", |known| known.wanted.cause = LatchCause::Migration, true),
+            ("one about a later time", |known| known.wanted.through = Some(Time::from_millis(6)), false),
+            ("one about an earlier time", |known| known.wanted.through = Some(Time::from_millis(4)), true),
+        ];
+        let mut known = latch(1, &["shop/worker*"]);
+        known.wanted.through = Some(Time::from_millis(5));
+        for (name, change, begins) in cases {
+            let (mut world, mut other) = (World::new(), known.clone());
+            change(&mut other);
+            world.book.latch(&other);
+            let (started, _) = drafted(&mut world, &policies(""), |draft| start(draft, &known.wanted));
+            assert_eq!(started.map(|latch| latch.id), begins.then_some(2), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_alert_that_joins_latches_only_where_its_labels_alone_say_so() {
+        let text = |mode: &str, rules: &str| {
+            let (any, acts) = ("matchers: ['alertname =~ \".+\"']", "paging: in_front, targets: ['shop/*']");
+            let other = "decide: [{matchers: ['alertname = \"Other\"'], page: {latch: true}}]";
+            format!(
+                "policies: [{{name: web, {any}, mode: {mode}, {acts}, decide: [{rules}]}}, \
+                 {{name: other, mode: enforce, {acts}, {other}}}]\n"
+            )
+        };
+        let ours = "matchers: ['alertname = \"HighErrors\"']";
+        let old = "when: 'change.age > duration(\"1h\")'";
+        for (mode, rules, latches) in [
+            ("enforce", format!("{{{ours}, page: {{latch: true}}}}, {{page: {{}}}}"), true),
+            ("approve", format!("{{{ours}, page: {{latch: true}}}}, {{page: {{}}}}"), true),
+            ("shadow", format!("{{{ours}, page: {{latch: true}}}}, {{page: {{}}}}"), false),
+            ("enforce", format!("{{{ours}, {old}, page: {{latch: true}}}}, {{page: {{}}}}"), false),
+            ("enforce", "{page: {latch: true}}".to_owned(), false),
+            ("enforce", format!("{{{ours}, page: {{}}}}, {{page: {{}}}}"), false),
+            ("enforce", "{matchers: ['alertname = \"Third\"'], page: {latch: true}}, {page: {}}".to_owned(), false),
+        ] {
+            let mut world = World::new();
+            let alert = world.incident.lead().expect("it has one").alert.clone();
+            let (_, step) = drafted(&mut world, &loaded(&text(mode, &rules)), |draft| follow(draft, &alert));
+            assert_eq!(begun(&step).count(), usize::from(latches), "{mode} {rules}");
+        }
+    }
+
+    #[test]
+    fn a_latch_that_begins_pages_what_waits_and_is_covered_and_nothing_else() {
+        let mut world = World::new();
+        world.keep();
+        for (id, name, lane) in [
+            ("i2", "worker", Lane::Live),
+            ("i3", "cart", Lane::Live),
+            ("i4", "worker", Lane::Shadow("web".to_owned())),
+            ("i5", "web", Lane::Live),
+        ] {
+            let id = IncidentId(id.to_owned());
+            let at = TargetId { at: target(name), uid: format!("u-{name}") };
+            let other = Incident { id: id.clone(), lane, target: Some(at), ..world.incident.clone() };
+            world.book.incidents.insert(id, other);
+        }
+        world.book.reindex();
+        let (all, mut step) = (policies(""), Step::default());
+        let ctx = Context { policies: &all, limits: &world.limits, cluster: Some("prod") };
+        let record = Record::Latched { latch: Box::new(latch(1, &["shop/worker"])) };
+        step.records.push(Stamped { at: world.now, record });
+        hold_others(&ctx, &world.book, world.now, &mut step);
+        let paged = step.records.iter().filter_map(|stamped| match &stamped.record {
+            Record::Incident { id, event: Event::Paged { brake, .. } } => Some((id.as_str(), *brake)),
+            _ => None,
+        });
+        assert_eq!(paged.collect::<Vec<_>>(), [("i2", Some(Brake::DataLatch)), ("i5", Some(Brake::DataLatch))]);
     }
 
     #[test]

@@ -204,3 +204,23 @@ fn variables(ctx: &Context<'_>, incident: &Incident, about: &Releases<'_>) -> Va
     }
     variables
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::brakes::fixture::{World, digest};
+    use super::*;
+
+    #[test]
+    fn a_release_without_its_replica_set_has_the_images_that_run_or_none() {
+        let mut world = World::new();
+        world.workload().images = vec!["web:now".to_owned()];
+        let of = |world: &mut World, letter: &str| release_ref(world.workload(), &digest(letter));
+        let kept = of(&mut world, "b");
+        assert_eq!((kept.revision, kept.replica_set.as_deref()), (Some(2), Some("web-b")));
+        assert_eq!(kept.images, ["web:b"]);
+        world.workload().replica_sets.clear();
+        let gone = of(&mut world, "b");
+        assert_eq!((gone.revision, gone.replica_set, gone.images), (None, None, vec!["web:now".to_owned()]));
+        assert_eq!(of(&mut world, "a").images, Vec::<String>::new(), "what runs is another release");
+    }
+}

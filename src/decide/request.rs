@@ -118,8 +118,53 @@ pub(super) fn about_alert(incident: &Incident, cluster: Option<&str>) -> serde_j
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
-    use crate::decide::brakes::fixture::World;
+    use crate::decide::brakes::fixture::{World, policies};
+    use crate::decide::effect::{Context, Step};
+    use crate::decide::incident::Attempt;
+    use crate::model::{HttpCheck, VerifyPlan};
+
+    /// What a proof asks for, by what is known of the attempt and by how it is proven.
+    fn proof(attempt: impl FnOnce(&mut Attempt), verify: impl FnOnce(&mut VerifyPlan)) -> Request {
+        let mut world = World::new();
+        world.attempt();
+        let last = world.incident.attempts.last_mut().expect("it has begun");
+        verify(&mut Arc::make_mut(&mut last.plan).verify);
+        attempt(last);
+        world.keep();
+        let (all, mut step) = (policies(""), Step::default());
+        let ctx = Context { policies: &all, limits: &world.limits, cluster: None };
+        let draft = Draft::of(&ctx, &world.book, world.now, &world.incident.id, &mut step).expect("the book has it");
+        build(&draft, Purpose::Verify)
+    }
+
+    #[test]
+    fn a_proof_asks_addresses_as_soon_as_the_rollout_is_complete_or_no_part_of_it() {
+        let check = HttpCheck { url: "https://shop.example/".to_owned(), attempts: 1, status: None, text: None };
+        let at = Some(Time::from_millis(1));
+        for (rolled_back_at, rollout, asked) in [(None, true, false), (at, true, true), (None, false, true), (at, false, true)] {
+            let http = vec![check.clone()];
+            let request = proof(
+                |attempt| attempt.rolled_back_at = rolled_back_at,
+                |verify| (verify.rollout, verify.http) = (rollout, http),
+            );
+            assert_eq!(!request.http.is_empty(), asked, "{rolled_back_at:?} {rollout}");
+        }
+    }
+
+    #[test]
+    fn a_proof_asks_for_the_alerts_rule_only_where_nothing_else_says_how_long_its_tail_is() {
+        let (at, tail) = (Some(Time::from_millis(1)), Some(Duration::from_secs(60)));
+        for (tail_until, tail, asked) in
+            [(None, None, Some("HighErrors")), (at, None, None), (None, tail, None), (at, tail, None)]
+        {
+            let request = proof(|attempt| attempt.tail_until = tail_until, |verify| verify.tail = tail);
+            assert_eq!(request.tail_of.as_deref(), asked, "{tail_until:?} {tail:?}");
+        }
+    }
 
     #[test]
     fn a_query_knows_when_the_change_landed_before_anything_was_decided() {

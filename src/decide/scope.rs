@@ -243,6 +243,10 @@ mod tests {
         }
         world.workload().replica_sets[1].data_barrier = Some("7".to_owned());
         assert_eq!(read(&world, &Path::ChangeBarrier), Ok(Value::Bool(true)));
+        let older = replica_set("c", 0, world.ago(hours(99)), 0);
+        world.workload().replica_sets.insert(0, older);
+        assert_eq!(read(&world, &Path::ChangeBarrier), Ok(Value::Bool(true)), "whatever others there are");
+        world.workload().replica_sets.remove(0);
         world.workload().replica_sets[0].images.push("proxy:1".to_owned());
         assert_eq!(read(&world, &Path::ChangeOld), Ok(text("web:a,proxy:1")));
     }
@@ -311,12 +315,12 @@ mod tests {
     fn history_counts_a_day_of_flaps() {
         let mut world = World::new();
         let mut damping = Damping::default();
-        for ago in [hours(25), hours(24) + minutes(1), hours(24), hours(2)] {
+        for ago in [hours(25), hours(24) + minutes(1), hours(24), hours(3), hours(2)] {
             damping.add(world.ago(ago));
         }
         assert_eq!(read(&world, &Path::HistoryFlaps), Ok(Value::Double(0.0)));
         world.history().damping.insert("live".to_owned(), damping);
-        assert_eq!(read(&world, &Path::HistoryFlaps), Ok(Value::Double(2.0)));
+        assert_eq!(read(&world, &Path::HistoryFlaps), Ok(Value::Double(3.0)));
         world.incident.lane = Lane::Shadow("trial".to_owned());
         assert_eq!(read(&world, &Path::HistoryFlaps), Ok(Value::Double(0.0)), "each lane has its own");
     }

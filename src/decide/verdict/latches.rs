@@ -115,8 +115,9 @@ impl Judge<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::brakes::fixture::{World, decided, loaded};
+    use crate::decide::brakes::fixture::{World, decided, loaded, minutes};
     use crate::decide::incident::Lane;
+    use crate::model::{Migration, MigrationState};
     use crate::policy::types::Policies;
 
     /// Policies that may act on the fixture's alert, each with these rules and these keys besides.
@@ -178,6 +179,80 @@ mod tests {
         assert_eq!((decision.outcome, decision.latch), (Outcome::Rollback, None));
         let ticket = ("web", "{fix_forward: [tracker]}", "");
         assert_eq!(decided(&policies(&[ticket, data]), &world).outcome, Outcome::Page);
+    }
+
+    const BACK: (&str, &str, &str) = ("web", "{rollback: undo}", "");
+    const DATA: (&str, &str, &str) = ("data", "{page: {to: [dba], latch: true}}", "");
+
+    /// The fixture, where a migration ran after the release to go back to.
+    fn migrating() -> World {
+        let mut world = World::new();
+        let (at, state) = (world.ago(minutes(5)), MigrationState::Completed);
+        let migration = Migration { name: "migrate".to_owned(), images: vec!["tool:1".to_owned()], state, at };
+        world.workload().migrations = Ok(vec![migration]);
+        world
+    }
+
+    #[test]
+    fn a_migration_latches_where_its_brake_holds_and_the_policy_may_act() {
+        let decision = decided(&policies(&[BACK]), &migrating());
+        assert_eq!(decision.latch.map(|latching| latching.cause), Some(LatchCause::Migration));
+        let off = ("web", "{rollback: undo}", ", brakes: {data_latch: {disabled: 'nothing is kept'}}");
+        assert_eq!(decided(&policies(&[off]), &migrating()).latch, None);
+        let mut stale = migrating();
+        stale.observation.watch_heard_at = None;
+        let decision = decided(&policies(&[off]), &stale);
+        assert_eq!((decision.brakes.iter().any(|brake| brake.holds()), decision.latch), (true, None), "another brake holds");
+        let shadow = ("web", "{mode: shadow, rollback: undo}", "");
+        let decision = decided(&policies(&[shadow]), &migrating());
+        assert_eq!((decision.brake, decision.latch), (Some(Brake::DataLatch), None));
+    }
+
+    #[test]
+    fn the_own_word_on_corruption_stands_and_a_migration_gives_way_to_that_of_another() {
+        let own = ("web", "{page: {to: [oncall], latch: true}}", "");
+        let decision = decided(&policies(&[own, DATA]), &World::new());
+        assert_eq!(
+            (decision.latch.map(|latching| latching.policy).as_deref(), decision.to),
+            (Some("web"), vec!["oncall".to_owned()])
+        );
+        let decision = decided(&policies(&[BACK, DATA]), &migrating());
+        let latching = decision.latch.expect("it latches");
+        assert_eq!(
+            (latching.policy.as_str(), latching.cause, decision.to),
+            ("data", LatchCause::Corruption, vec!["dba".to_owned()])
+        );
+        assert!(decision.summary.starts_with("rule `rule 1` says rollback; brake `data_latch` holds"), "{}", decision.summary);
+        assert!(decision.summary.ends_with("of policy `data` says that data may be corrupt as well"), "{}", decision.summary);
+    }
+
+    #[test]
+    fn in_shadow_nobody_latches_for_another() {
+        let mut world = World::new();
+        world.incident.lane = Lane::Shadow("web".to_owned());
+        let decision = decided(&policies(&[BACK, DATA]), &world);
+        assert_eq!((decision.outcome, decision.latch), (Outcome::Rollback, None), "the incident's lane: {}", decision.summary);
+
+        let elsewhere = ("other", "{matchers: ['alertname = \"Other\"'], page: {latch: true}}, {page: {}}", "");
+        let mut all = policies(&[BACK, DATA, elsewhere]);
+        all.policies[1].mode = Mode::Shadow;
+        let decision = decided(&all, &World::new());
+        assert_eq!((decision.outcome, decision.latch), (Outcome::Rollback, None), "the policy: {}", decision.summary);
+
+        let rules = "{mode: shadow, matchers: ['alertname = \"HighErrors\"'], page: {latch: true}}, {page: {latch: true}}";
+        let decision = decided(&policies(&[BACK, ("data", rules, "")]), &World::new());
+        assert_eq!((decision.outcome, decision.latch), (Outcome::Rollback, None), "the rule: {}", decision.summary);
+    }
+
+    #[test]
+    fn a_fact_that_two_policies_read_otherwise_is_known_to_its_own_alone() {
+        let facts = |query: &str| format!(", facts: {{errors: {{promql: {query}, floor: {{promql: traffic, at_least: 1}}}}}}");
+        let (ours, theirs) = (facts("errors"), facts("rows"));
+        let back = ("web", "{when: 'facts.errors > 0.1', rollback: undo}, {page: {}}", ours.as_str());
+        let data = ("data", "{when: 'facts.errors > 0.1', page: {latch: true}}, {page: {}}", theirs.as_str());
+        let decision = decided(&policies(&[back, data]), &World::new());
+        assert_eq!((decision.brake, decision.latch), (Some(Brake::DataLatch), None), "{}", decision.summary);
+        assert!(decision.summary.contains("whether policy `data` latches it cannot be told"), "{}", decision.summary);
     }
 
     #[test]

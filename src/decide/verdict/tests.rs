@@ -388,6 +388,108 @@ fn a_proof_pins_how_its_facts_are_read() {
     assert_eq!(verify.stage(9), verify.stage(1), "there is no stage behind the last");
 }
 
+#[test]
+fn a_policy_in_shadow_decides_in_shadow() {
+    let decision = decided(&loaded("policies: [{name: web, decide: [{rollback: undo}]}]\n"), &world(&[], &[]));
+    assert_eq!((decision.outcome, decision.mode), (Outcome::Rollback, Mode::Shadow));
+    let without_cluster = |mode: &str| {
+        let (text, world) = (acting("{rollback: undo}", "").replace("enforce", mode), world(&[], &[]));
+        let ctx = Context { policies: &loaded(&text), limits: &world.limits, cluster: None };
+        decide(&ctx, &world.book, &world.incident, &world.observation, world.now).mode
+    };
+    assert_eq!(["approve", "enforce"].map(without_cluster), [Mode::Shadow; 2], "nobody knows whose alert it is");
+}
+
+#[test]
+fn a_level_that_is_unfit_gives_way_to_the_next_and_the_last_one_says_why() {
+    let text = |steps: &str| {
+        format!("{}procedures: [{{name: drop, {steps}steps: [undo]}}]\n", acting("{name: back, rollback: [undo, drop]}", ""))
+    };
+    let mut world = world(&[], &[]);
+    let first = decided(&loaded(&text("availability: may_drop, ")), &world).plan.expect("the first is fit");
+    assert_eq!((first.procedure.as_str(), first.level), ("undo", Level { number: 1, of: 2 }));
+    assert_eq!(first.to.images, ["web:a"]);
+
+    world.workload().strategy = crate::model::Strategy::AllAtOnce;
+    let decision = decided(&loaded(&text("availability: may_drop, ")), &world);
+    assert_eq!(decision.outcome, Outcome::Rollback, "{}", decision.summary);
+    let unfit = "`undo` is unfit (the target replaces all pods at once, and the procedure may not take it down (`may_drop`)); \
+                 rule `back`";
+    assert!(decision.summary.starts_with(unfit), "{}", decision.summary);
+    let second = decision.plan.expect("the second is fit");
+    assert_eq!((second.procedure.as_str(), second.level), ("drop", Level { number: 2, of: 2 }));
+
+    let decision = decided(&loaded(&text("")), &world);
+    assert_eq!((decision.outcome, decision.brake), (Outcome::Page, Some(Brake::FitTarget)));
+    assert!(decision.summary.contains("rule `back` says rollback; brake `fit_target` holds"), "{}", decision.summary);
+}
+
+#[test]
+fn another_brake_gives_no_turn_to_the_next_level() {
+    let levels = acting("{rollback: [undo, drop]}", "");
+    let text = format!("{levels}procedures: [{{name: drop, availability: may_drop, steps: [undo]}}]\n");
+    let mut world = world(&[], &[]);
+    world.workload().strategy = crate::model::Strategy::AllAtOnce;
+    world.workload().paused = true;
+    let decision = decided(&loaded(&text), &world);
+    assert_eq!((decision.outcome, decision.brake), (Outcome::Page, Some(Brake::FitTarget)));
+    assert!(!decision.summary.contains("is unfit"), "{}", decision.summary);
+}
+
+#[test]
+fn what_cannot_be_filled_in_makes_no_plan() {
+    let step = "http: {post: 'https://flags.example/{{ labels.flag }}'}";
+    let text = format!(
+        "policies: [{{name: web, decide: [{{name: back, rollback: p}}]}}]\nprocedures: [{{name: p, steps: [{{{step}}}]}}]\n"
+    );
+    let decision = decided(&loaded(&text), &world(&[("flag", "cart")], &[]));
+    assert_eq!(decision.outcome, Outcome::Rollback, "{}", decision.summary);
+    let decision = decided(&loaded(&text), &world(&[], &[]));
+    assert_eq!((decision.outcome, decision.reason), (Outcome::Page, Reason::BrakeHeld));
+    assert_eq!((decision.brake, decision.plan), (Some(Brake::FitTarget), None));
+    assert_eq!(decision.summary, "rule `back` says rollback; no complete plan could be made");
+}
+
+#[test]
+fn a_fact_that_turned_out_not_to_be_needed_is_asked_for_all_the_same() {
+    let facts = ", facts: {errors: {promql: e}, users: {http: {url: 'https://status.example/', pointer: /users}}}";
+    let all = loaded(&acting("{any: ['facts.errors > 0.1', 'facts.users > 100.0'], rollback: undo}, {page: {}}", facts));
+    let mut world = world(&[], &[]);
+    seen(&mut world, "errors", 0.5);
+    assert_eq!(decided(&all, &world).wanted, ["users"]);
+    let users = Fact::known("1".to_owned(), world.now, "http");
+    world.observation.texts.insert("users".to_owned(), users);
+    let decision = decided(&all, &world);
+    assert_eq!((decision.outcome, decision.wanted), (Outcome::Rollback, Vec::new()));
+}
+
+#[test]
+fn a_decision_remembers_when_the_change_landed() {
+    let mut world = world(&[], &[]);
+    let landed = world.ago(minutes(18));
+    let all = loaded(&acting("{rollback: undo}", ""));
+    assert_eq!(decided(&all, &world).change_landed_at, Some(landed));
+    world.lose_workload();
+    assert_eq!(decided(&all, &world).change_landed_at, None);
+}
+
+#[test]
+fn whatever_one_part_lacks_hands_the_whole_does() {
+    let procedures = loaded(&format!("policies: [{{name: web, decide: [{{rollback: everything}}]}}]\n{EVERY_STEP}")).procedures;
+    let (undo, every) = (&procedures["undo"], &procedures["everything"]);
+    let rule = World::new().rule;
+    assert!(is_carried_out(&rule, undo));
+    for (what, first, procedure) in [
+        ("first", Some("stop".to_owned()), undo.clone()),
+        ("kind", None, Procedure { kind: Kind::Contain, ..undo.clone() }),
+        ("later", None, Procedure { later: vec!["`hold`".to_owned()], ..undo.clone() }),
+        ("on failure", None, Procedure { on_failure: every.on_failure.clone(), ..undo.clone() }),
+        ("steps", None, Procedure { steps: every.steps.clone(), ..undo.clone() }),
+    ] {
+        assert!(!is_carried_out(&Rule { first, ..rule.clone() }, &procedure), "{what}");
+    }
+}
+
 /// Conditions over three numbers, a truth and a label.
 fn condition() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![

@@ -78,3 +78,29 @@ pub(super) fn silent(observation: &Observation, presence: &Presence) -> Option<D
     let mut peers = observation.alerts.peers.iter().filter_map(|peer| peer.value.as_ref().err());
     (unsure && peers.any(mute)).then_some(Dependency::Alertmanager)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::brakes::fixture::{World, unreachable};
+
+    #[test]
+    fn a_text_that_did_not_come_is_asked_for_again_unless_nobody_could_answer() {
+        let mut world = World::new();
+        for (name, why) in [("gone", unreachable()), ("never", Unknown::new(UnknownKind::NotConfigured, "no address"))] {
+            world.observation.texts.insert(name.to_owned(), Fact::unknown(why, world.now, "http"));
+        }
+        world.observation.texts.insert("here".to_owned(), Fact::known("1".to_owned(), world.now, "http"));
+        assert_eq!(transient(&world.observation, &Presence::Firing), ["facts.gone: connection refused"]);
+    }
+
+    #[test]
+    fn a_silent_alertmanager_is_blamed_only_where_it_is_unsure_whether_the_alerts_fire() {
+        let mut world = World::new();
+        let unsure = Presence::Unknown("a peer did not answer".to_owned());
+        assert_eq!(silent(&world.observation, &unsure), None, "every peer answered");
+        world.observation.alerts.peers.push(Fact::unknown(unreachable(), world.now, "other"));
+        assert_eq!(silent(&world.observation, &unsure), Some(Dependency::Alertmanager));
+        assert_eq!(silent(&world.observation, &Presence::Firing), None, "another peer has them");
+    }
+}
