@@ -169,9 +169,14 @@ mod tests {
 
     #[test]
     fn says_what_to_do() {
-        for (text, help) in
-            [("5", "`5s`"), ("1.5h", "whole numbers"), ("1h 30m", "no spaces"), ("-3s", "negative"), ("30m1h", "large to small")]
-        {
+        for (text, help) in [
+            ("5", "`5s`"),
+            ("1.5h", "whole numbers"),
+            ("1h 30m", "no spaces"),
+            ("-3s", "negative"),
+            ("30m1h", "large to small"),
+            ("s", "whole numbers with the units"),
+        ] {
             let problem = parse(text).unwrap_err();
             assert!(problem.to_string().contains(help), "{problem}");
         }

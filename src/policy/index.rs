@@ -224,6 +224,20 @@ mod tests {
         }
         assert_eq!((index.len(), index.is_empty()), (10, false));
         assert!(Index::default().candidates(&labels(&[])).is_empty());
+        assert!(Index::default().is_empty() && Index::new(&entries(&[])).is_empty());
+    }
+
+    #[test]
+    fn values_that_differ_in_their_capitals_only_are_filed_apart() {
+        let spelled = |at: usize| -> String {
+            let capital =
+                |(place, letter): (usize, char)| if at >> place & 1 == 1 { letter.to_ascii_uppercase() } else { letter };
+            "shop-api".chars().enumerate().map(capital).collect()
+        };
+        let values: Vec<String> = (0..16).map(spelled).collect();
+        let table = Table::new(values.iter().enumerate().map(|(at, value)| (value.as_str(), vec![at])).collect());
+        assert_eq!(table.get("sHop-api"), [2]);
+        assert!(table.buckets.iter().all(|bucket| bucket.len() <= 4), "{table:?}");
     }
 
     #[test]

@@ -90,4 +90,18 @@ mod tests {
             assert_eq!(nearest(name, names), wanted, "{name}");
         }
     }
+
+    #[test]
+    fn nothing_and_what_is_longer_than_any_name_is_not_compared() {
+        assert_eq!(nearest("", ["a"]), None);
+        let (longest, longer) = ("a".repeat(128), "a".repeat(129));
+        assert_eq!(nearest(&longest, [longest.as_str()]), Some(longest.as_str()));
+        assert_eq!(nearest(&longer, [longest.as_str()]), None);
+        assert_eq!(nearest(&longest, [longer.as_str()]), None);
+    }
+
+    #[test]
+    fn a_name_is_nearer_than_another_spelling_of_it() {
+        assert_eq!(nearest("fix_forward", ["FixForward", "fix_forward"]), Some("fix_forward"));
+    }
 }

@@ -89,3 +89,26 @@ pub(in super::super) fn refused(holder: &str, name: &str) -> Option<Refused> {
     let (_, _, why, help) = NEVER.iter().find(|(at, key, _, _)| *at == holder && *key == name)?;
     Some(Refused { code: "misplaced-key", message: (*why).to_owned(), help: (*help).to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_that_is_not_carried_out_is_named_with_its_weight() {
+        let all: Vec<_> = not_yet().collect();
+        for (holder, name, changes) in [
+            ("file", "drills", false),
+            ("policy", "objectives", false),
+            ("target", "helm", true),
+            ("verify", "quiet", true),
+            ("verify", "checklist", false),
+            ("expect", "json", true),
+        ] {
+            assert!(all.contains(&(holder, name, changes)), "`{name}` of `{holder}`");
+        }
+        for (holder, name, changes) in all {
+            assert_eq!(weight(holder, name).map(|weight| weight == Weight::Changes), Some(changes), "`{name}` of `{holder}`");
+        }
+    }
+}

@@ -146,3 +146,26 @@ impl Scope for Nobody {
         Err("nobody answers".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{read, world};
+
+    #[test]
+    fn an_alert_is_about_the_deployment_that_its_labels_name() {
+        let several = [("shop", "web"), ("blog", "api"), ("shop", "api")];
+        for (deployments, labels, wanted) in [
+            (&several[..], "namespace: shop, deployment: api", Some(("shop", "api"))),
+            (&several, "namespace: blog, deployment: api", Some(("blog", "api"))),
+            (&several, "namespace: shop, deployment: cart", None),
+            (&several, "deployment: api", None),
+            (&several, "namespace: shop", None),
+            (&several[..1], "namespace: blog", Some(("shop", "web"))),
+        ] {
+            let alert = format!("alerts: [{{labels: {{alertname: Down, {labels}}}, firing: 5m}}]");
+            let of = read(&world(deployments, &alert)).tests.remove(0).alerts.remove(0).of;
+            let named = of.as_ref().map(|of| (of.namespace.as_str(), of.name.as_str()));
+            assert_eq!(named, wanted, "{labels} of {deployments:?}");
+        }
+    }
+}

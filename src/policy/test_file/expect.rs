@@ -186,3 +186,27 @@ impl Lower<'_> {
 fn items(field: &Field<Listed<Field<String>>>) -> impl Iterator<Item = (&String, At)> {
     field.get().into_iter().flat_map(|Listed(items)| items).filter_map(Field::placed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{one, wrong};
+
+    #[test]
+    fn a_line_whose_only_wish_cannot_be_read_is_not_called_empty() {
+        for (wish, pointed) in [
+            ("outcome: rolback", "rolback"),
+            ("state: asleep", "asleep"),
+            ("brake: {a: b}", "a"),
+            ("levels: {a: b}", "a"),
+            ("pages: many", "many"),
+            ("nothing: maybe", "maybe"),
+        ] {
+            let found = wrong(&one(&format!("expect: [{{at: 9m, {wish}}}]")));
+            let pointed_at: Vec<&str> = found.iter().map(|(_, at)| at.as_str()).collect();
+            assert_eq!(pointed_at, [pointed], "{found:?}");
+        }
+        let found = wrong(&one("expect: [{at: 9m, policy: shop}]"));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, "nothing is expected here");
+    }
+}

@@ -317,3 +317,45 @@ fn is_none<T>(field: &Field<Listed<T>>) -> bool {
         Field::Is(Listed(items), _) => items.is_empty(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{one, read, world, wrong};
+    use super::*;
+
+    #[test]
+    fn a_file_without_policies_or_tests_is_told_so() {
+        let tests = "tests: [{name: a, expect: [{at: 9m, nothing: true}]}]\n";
+        for (text, missing) in [
+            (tests.to_owned(), "`policy_files` is missing"),
+            (format!("policy_files: []\n{tests}"), "`policy_files` is missing"),
+            ("policy_files: [shop.yaml]\n".to_owned(), "`tests` is missing"),
+        ] {
+            let messages: Vec<String> = wrong(&text).into_iter().map(|(message, _)| message).collect();
+            assert_eq!(messages, [missing], "{text}");
+        }
+    }
+
+    #[test]
+    fn rules_are_evaluated_once_a_second_at_most() {
+        let with = |interval: &str| format!("evaluation_interval: {interval}\n{}", world(&[("shop", "api")], ""));
+        assert_eq!(read(&with("1s")).evaluation_interval, Duration::from_secs(1));
+        let refused = ("rules are evaluated once a second at most".to_owned(), "999ms".to_owned());
+        assert_eq!(wrong(&with("999ms")), [refused]);
+    }
+
+    #[test]
+    fn a_release_says_when_it_came() {
+        for (when, message) in [
+            ("", "nothing says when this release came"),
+            (", deployed_at: soon", "`soon` is not a duration"),
+            (", live_for: long", "`long` is not a duration"),
+            (", deployed_at: -3d, live_for: 1d", "both `deployed_at` and `live_for` say when this release came"),
+        ] {
+            let deployment = format!("{{namespace: shop, name: api, revisions: [{{image: 'v:1'{when}}}]}}");
+            let found = wrong(&one(&format!("world: {{deployments: [{deployment}]}}\nexpect: [{{at: 9m, nothing: true}}]")));
+            let messages: Vec<&str> = found.iter().map(|(message, _)| message.as_str()).collect();
+            assert_eq!(messages, [message], "{when}");
+        }
+    }
+}

@@ -80,3 +80,40 @@ fn with<T>(file: &SourceFile, f: impl FnOnce(&File, &lower::Lower<'_>) -> T) -> 
     let made = f(&written, &lower);
     (made, sink.finish(&sources))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::diagnostic::to_text;
+    use super::*;
+
+    fn file(text: &str) -> SourceFile {
+        SourceFile { path: "shop_test.yaml".to_owned(), bytes: text.as_bytes().to_vec() }
+    }
+
+    /// What a test file says, which must be right.
+    pub(super) fn read(text: &str) -> TestFile {
+        let (read, found) = with(&file(text), |written, lower| lower.file(written, None));
+        assert!(found.is_empty(), "{text}\n{}", to_text(&found));
+        read
+    }
+
+    /// What is wrong with a test file, each with the text that it points at.
+    pub(super) fn wrong(text: &str) -> Vec<(String, String)> {
+        problems(&file(text)).into_iter().map(|found| (found.message, text[found.range].to_owned())).collect()
+    }
+
+    /// A file of one test with these keys.
+    pub(super) fn one(keys: &str) -> String {
+        let keys: String = keys.lines().map(|line| format!("    {line}\n")).collect();
+        format!("policy_files: [shop.yaml]\ntests:\n  - name: a\n{keys}")
+    }
+
+    /// The same, in a world with these Deployments, and with nothing expected.
+    pub(super) fn world(deployments: &[(&str, &str)], keys: &str) -> String {
+        let line = |(namespace, name): &(&str, &str)| {
+            format!("    - {{namespace: {namespace}, name: {name}, revisions: [{{image: 'v:1', deployed_at: -1d}}]}}\n")
+        };
+        let deployments: String = deployments.iter().map(line).collect();
+        one(&format!("world:\n  deployments:\n{deployments}expect: [{{at: 9m, nothing: true}}]\n{keys}"))
+    }
+}

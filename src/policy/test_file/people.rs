@@ -207,3 +207,50 @@ impl Lower<'_> {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{read, world, wrong};
+    use super::*;
+
+    fn deed(line: &str) -> Deed {
+        read(&world(&[("shop", "api")], &format!("people: [{{at: 1m, {line}}}]"))).tests.remove(0).deeds.remove(0).1
+    }
+
+    #[test]
+    fn ann_does_what_nobody_else_is_named_for_and_ci_deploys() {
+        for (line, wanted) in [
+            ("veto: no", "ann"),
+            ("by: bob, veto: no", "bob"),
+            ("deploy: {image: 'v:2'}", "ci"),
+            ("by: bob, deploy: {image: 'v:2'}", "bob"),
+        ] {
+            match deed(line) {
+                Deed::Veto { by, .. } | Deed::Deploy { by, .. } => assert_eq!(by, wanted, "{line}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_holds_for_all_or_for_what_it_names() {
+        let name = |text: &str| text.to_owned();
+        for (scope, wanted) in [
+            ("", PauseScope::Global),
+            (", scope: global", PauseScope::Global),
+            (", scope: namespace/shop", PauseScope::Namespace(name("shop"))),
+            (", scope: target/shop/api", PauseScope::Target(name("shop/api"))),
+            (", scope: policy/latency", PauseScope::Policy(name("latency"))),
+        ] {
+            match deed(&format!("pause: {{reason: sale{scope}}}")) {
+                Deed::Pause { scope: made, .. } => assert_eq!(made, wanted),
+                other => panic!("{scope}: {other:?}"),
+            }
+        }
+        for scope in ["everything", "cluster/prod"] {
+            let found =
+                wrong(&world(&[("shop", "api")], &format!("people: [{{at: 1m, pause: {{reason: sale, scope: {scope}}}}}]")));
+            assert_eq!(found, [(format!("`{scope}` is no scope of a pause"), scope.to_owned())]);
+        }
+    }
+}

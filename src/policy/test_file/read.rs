@@ -168,7 +168,16 @@ pub(super) fn list(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{one, wrong};
     use super::*;
+
+    #[test]
+    fn the_half_of_a_span_that_is_no_time_is_pointed_at() {
+        for span in ["5m to soon", "5m to  soon", "soon to 5m", "soon"] {
+            let keys = format!("alerts: [{{labels: {{alertname: Down}}, firing: {span}}}]\nexpect: [{{at: 9m, nothing: true}}]");
+            assert_eq!(wrong(&one(&keys)), [("`soon` is not a duration".to_owned(), "soon".to_owned())], "{span}");
+        }
+    }
 
     #[test]
     fn a_story_has_a_year_at_most() {
