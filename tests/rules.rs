@@ -244,3 +244,21 @@ fn the_schema_takes_what_the_program_takes() {
     }
     assert!(counts[0] >= 3 && counts[1] >= 10, "{counts:?}");
 }
+
+#[test]
+fn the_schema_says_what_is_missing() {
+    let of = |schema: Value| jsonschema::draft202012::new(&schema).expect("a schema");
+    let (policies, tests) = (of(schema()), of(backout::policy::test_file::schema()));
+    for (schema, text, missing) in [
+        (&policies, "policies: [{decide: [{page: {}}]}]", "name"),
+        (&policies, "policies: [{name: a, facts: {e: {promql: e, floor: {promql: f}}}, decide: [{page: {}}]}]", "at_least"),
+        (&policies, "time_intervals: [{name: nights}]", "time_intervals"),
+        (&tests, "policy_files: [a.yaml]", "tests"),
+        (&tests, "{policy_files: [a.yaml], tests: [{name: a, expect: [{}]}]}", "at"),
+    ] {
+        let errors: Vec<String> = schema.iter_errors(&yaml(text)).map(|error| error.to_string()).collect();
+        assert_eq!(errors, [format!("\"{missing}\" is a required property")], "{text}");
+    }
+    let defaults = "{defaults: {policy: {mode: shadow}}, policies: [{name: a, decide: [{page: {}}]}]}";
+    assert!(policies.is_valid(&yaml(defaults)), "what is a default needs no name");
+}

@@ -330,7 +330,7 @@ fn not_proven(draft: &mut Draft<'_>, reason: Reason, words: &str) {
 mod tests {
     use std::time::Duration;
 
-    use super::super::brakes::fixture::{World, acting, digest, minutes, unreachable};
+    use super::super::brakes::fixture::{World, acting};
     use super::super::effect::{Context, Input, Step};
     use super::*;
 

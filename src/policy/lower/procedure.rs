@@ -106,7 +106,6 @@ impl Lower<'_> {
         let only = |steps: Vec<(Step, At)>| steps.into_iter().map(|(step, _)| step).collect();
         Procedure {
             place: self.place(at),
-            kind,
             mode: written.mode.get().copied(),
             manual: written.manual.get() == Some(&true),
             countdown,

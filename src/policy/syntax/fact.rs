@@ -57,23 +57,20 @@ pub(in super::super) enum FactAs {
 /// The least traffic for which a fact means something.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "floor")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["promql", "at_least"]))]
 pub(in super::super) struct Floor {
     /// The query that says how much traffic there is.
-    #[schemars(required)]
     pub(in super::super) promql: Field<PromqlText>,
     /// The least value of it.
-    #[schemars(required)]
     pub(in super::super) at_least: Field<f64>,
 }
 
 /// A value in a JSON document.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "HTTP fact")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["url"]))]
 pub(in super::super) struct HttpFact {
     /// The address; scheme and host are literal, values in it are percent-encoded.
-    #[schemars(required)]
     pub(in super::super) url: Field<TemplateText>,
     /// Where in the document, as a JSON pointer: `/status/users`. Without it the document itself is the value.
     pub(in super::super) pointer: Field<String>,

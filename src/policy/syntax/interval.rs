@@ -9,13 +9,11 @@ use super::text::{ClockText, RangeText};
 /// Named times, as in Alertmanager.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "time interval")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["name", "time_intervals"]))]
 pub(in super::super) struct TimeInterval {
     /// What `in_interval` and `freeze` call it.
-    #[schemars(required)]
     pub(in super::super) name: Field<String>,
     /// Now is in the interval when it is in one of these.
-    #[schemars(required)]
     pub(in super::super) time_intervals: Field<Vec<Field<Times>>>,
 }
 
@@ -41,12 +39,10 @@ pub(in super::super) struct Times {
 /// A part of the day; the end is not part of it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "time range")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["start_time", "end_time"]))]
 pub(in super::super) struct TimeRange {
     /// `09:00`.
-    #[schemars(required)]
     pub(in super::super) start_time: Field<ClockText>,
     /// `17:00`; at most `24:00`.
-    #[schemars(required)]
     pub(in super::super) end_time: Field<ClockText>,
 }

@@ -9,12 +9,11 @@ use super::text::{DurationText, MatcherText, PromqlText, TemplateText};
 /// Who is told at which moments.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "announcement")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["to"]))]
 pub(in super::super) struct Announcement {
     /// The moments (all but `opened`).
     pub(in super::super) at: Field<Listed<Field<At>>>,
     /// Channels by name.
-    #[schemars(required)]
     pub(in super::super) to: Field<Listed<Field<String>>>,
     /// A message by its name; without it, our own words.
     pub(in super::super) message: Field<String>,
@@ -56,13 +55,11 @@ pub(in super::super) enum At {
 /// Words for announcements.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "message")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["name", "title"]))]
 pub(in super::super) struct Message {
     /// What announcements call it.
-    #[schemars(required)]
     pub(in super::super) name: Field<String>,
     /// One line.
-    #[schemars(required)]
     pub(in super::super) title: Field<TemplateText>,
     /// What happened; our own words without it.
     pub(in super::super) text: Field<TemplateText>,
@@ -112,14 +109,13 @@ pub(in super::super) struct Objectives {
 /// What is to be done once an incident is over.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "follow-up")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["title"]))]
 pub(in super::super) struct FollowUp {
     /// By when, counted from the close.
     pub(in super::super) within: Field<DurationText>,
     /// Channels that take it.
     pub(in super::super) to: Field<Listed<Field<String>>>,
     /// What it is.
-    #[schemars(required)]
     pub(in super::super) title: Field<TemplateText>,
     /// Its parts.
     pub(in super::super) checklist: Field<Listed<Field<String>>>,
@@ -139,26 +135,22 @@ pub(in super::super) struct Evidence {
 /// A query over a time.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "range")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["promql", "last"]))]
 pub(in super::super) struct Range {
     /// The query.
-    #[schemars(required)]
     pub(in super::super) promql: Field<PromqlText>,
     /// How far back.
-    #[schemars(required)]
     pub(in super::super) last: Field<DurationText>,
 }
 
 /// An exercise: everything but the write.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "drill")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["name", "schedule"]))]
 pub(in super::super) struct Drill {
     /// Its name in metrics and reports.
-    #[schemars(required)]
     pub(in super::super) name: Field<String>,
     /// When, in cron's five fields.
-    #[schemars(required)]
     pub(in super::super) schedule: Field<String>,
     /// The policies whose targets are tried.
     pub(in super::super) policies: Field<Listed<Field<String>>>,

@@ -14,10 +14,9 @@ use crate::model::{Mode, Paging};
 /// Which alerts, which target, which rules, which brakes.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "policy")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["name"]))]
 pub(in super::super) struct Policy {
     /// Unique in the folder; it stands in metrics and reports.
-    #[schemars(required)]
     pub(in super::super) name: Field<String>,
     /// The channel that pages without `to` go to.
     pub(in super::super) owner: Field<String>,

@@ -13,10 +13,9 @@ use crate::model::Mode;
 /// What is done, step by step.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "procedure")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["name"]))]
 pub(in super::super) struct Procedure {
     /// Unique in the folder; rules name it.
-    #[schemars(required)]
     pub(in super::super) name: Field<String>,
     /// What it does to the world.
     pub(in super::super) kind: Field<Kind>,

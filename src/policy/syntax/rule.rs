@@ -45,13 +45,11 @@ pub(in super::super) struct Rule {
 /// A decision matrix.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "table")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["columns", "rows"]))]
 pub(in super::super) struct Table {
     /// What the cells are about: `label NAME`, `annotation NAME`, `facts.NAME`, or another CEL value.
-    #[schemars(required)]
     pub(in super::super) columns: Field<Vec<Field<String>>>,
     /// In order: a cell for each column (a value, `OP value` or `any`), then what is to be done.
-    #[schemars(required)]
     pub(in super::super) rows: Field<Vec<Field<Vec<Field<Cell>>>>>,
 }
 

@@ -77,10 +77,9 @@ pub(in super::super) enum Active {
 /// What logs may not hold.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "logs")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["forbid"]))]
 pub(in super::super) struct Logs {
     /// A regular expression that no line may match.
-    #[schemars(required)]
     pub(in super::super) forbid: Field<String>,
 }
 

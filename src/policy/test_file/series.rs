@@ -169,7 +169,7 @@ impl<'t> Reader<'t> {
         }
         let digits = rest.get(..end).unwrap_or("");
         self.at += end;
-        let followed_by_a_letter = self.peek().is_some_and(|char| char != 'x' && (is_alpha(char) || char.is_ascii_digit()));
+        let followed_by_a_letter = self.peek().is_some_and(|char| char != 'x' && is_alpha(char));
         let number = if followed_by_a_letter || before == '_' { None } else { read(digits) };
         number.ok_or_else(|| self.expected(start, "a number, `_` or `stale`"))
     }
@@ -218,7 +218,7 @@ fn read(digits: &str) -> Option<f64> {
     if plain.len() > 1 && plain.starts_with('0') && plain.bytes().all(|byte| (b'0'..=b'7').contains(&byte)) {
         return i64::from_str_radix(&plain, 8).ok().map(|number| number as f64);
     }
-    if plain.is_empty() || plain == "." { None } else { plain.parse().ok() }
+    plain.parse().ok()
 }
 
 fn is_space(char: char) -> bool {

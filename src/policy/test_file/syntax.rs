@@ -10,27 +10,24 @@ use super::text::{FlagText, InstantText, SeriesText, SpanText, TextOr, Timestamp
 /// A test file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "test file")]
-#[schemars(deny_unknown_fields, rename = "test_file")]
+#[schemars(deny_unknown_fields, extend("required" = ["policy_files", "tests"]), rename = "test_file")]
 pub(super) struct File {
     /// The policies that are tested: files, or folders with all that is in them; as seen from this file.
-    #[schemars(required)]
     pub(super) policy_files: Field<Listed<Field<String>>>,
     /// Prometheus' rule files: alerts of this name take `for` and the tail from them.
     pub(super) rule_files: Field<Listed<Field<String>>>,
     /// How often Prometheus evaluates rules (1m).
     pub(super) evaluation_interval: Field<DurationText>,
     /// The tests.
-    #[schemars(required)]
     pub(super) tests: Field<Vec<Field<Test>>>,
 }
 
 /// One story, and what is expected of it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "test")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["name", "expect"]))]
 pub(super) struct Test {
     /// What it shows; unique in the file.
-    #[schemars(required)]
     pub(super) name: Field<String>,
     /// The calendar time of minute 0 (2026-03-02T09:00:00Z, a Monday).
     pub(super) start: Field<TimestampText>,
@@ -51,7 +48,6 @@ pub(super) struct Test {
     /// What is down, and when.
     pub(super) down: Field<Vec<Field<Down>>>,
     /// What is expected, and when.
-    #[schemars(required)]
     pub(super) expect: Field<Vec<Field<Expect>>>,
 }
 
@@ -79,16 +75,13 @@ pub(super) struct World {
 /// A Deployment and its history.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "Deployment")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["name", "namespace", "revisions"]))]
 pub(super) struct Deployment {
     /// Its name.
-    #[schemars(required)]
     pub(super) name: Field<String>,
     /// Its namespace.
-    #[schemars(required)]
     pub(super) namespace: Field<String>,
     /// Its releases, the oldest first.
-    #[schemars(required)]
     pub(super) revisions: Field<Vec<Field<Revision>>>,
     /// How many pods (2).
     pub(super) replicas: Field<u32>,
@@ -107,13 +100,11 @@ pub(super) struct Deployment {
 /// A Job that changes data. Says when it ran: `started_at`, and `completed_at` or `failed_at`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "Job")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["name", "namespace"]))]
 pub(super) struct Job {
     /// Its name.
-    #[schemars(required)]
     pub(super) name: Field<String>,
     /// Its namespace.
-    #[schemars(required)]
     pub(super) namespace: Field<String>,
     /// Its image (migrate:1).
     pub(super) image: Field<String>,
@@ -140,10 +131,9 @@ pub(super) enum Strategy {
 /// A release of a Deployment. Says one of `deployed_at` and `live_for`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "revision")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["image"]))]
 pub(super) struct Revision {
     /// Its image.
-    #[schemars(required)]
     pub(super) image: Field<String>,
     /// When it was deployed.
     pub(super) deployed_at: Field<InstantText>,
@@ -160,10 +150,9 @@ pub(super) struct Revision {
 /// An alert.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "test alert")]
-#[schemars(deny_unknown_fields, rename = "test_alert")]
+#[schemars(deny_unknown_fields, extend("required" = ["labels", "firing"]), rename = "test_alert")]
 pub(super) struct Alert {
     /// Its labels, `alertname` among them.
-    #[schemars(required)]
     pub(super) labels: Field<Entries<String>>,
     /// Its annotations.
     pub(super) annotations: Field<Entries<String>>,
@@ -173,7 +162,6 @@ pub(super) struct Alert {
     /// How long it may still fire after everything is well (two evaluations).
     pub(super) tail: Field<DurationText>,
     /// When it fires: `5m to 20m`, `5m`, or a map; or a list of them.
-    #[schemars(required)]
     pub(super) firing: Field<OneOrMany<TextOr<SpanText, Firing>>>,
     /// The Deployment that facts in `while` are about, as `namespace/name` (the one that its labels name, or the only one).
     pub(super) of: Field<String>,
@@ -182,10 +170,9 @@ pub(super) struct Alert {
 /// When an alert fires.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "firing")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["from"]))]
 pub(super) struct Firing {
     /// Its `startsAt`.
-    #[schemars(required)]
     pub(super) from: Field<InstantText>,
     /// Its end.
     pub(super) to: Field<InstantText>,
@@ -201,10 +188,9 @@ pub(super) struct Firing {
 /// What somebody does: exactly one thing.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "line of `people`")]
-#[schemars(deny_unknown_fields, rename = "deed")]
+#[schemars(deny_unknown_fields, extend("required" = ["at"]), rename = "deed")]
 pub(super) struct Deed {
     /// When.
-    #[schemars(required)]
     pub(super) at: Field<InstantText>,
     /// Who (ann; what is deployed: ci).
     pub(super) by: Field<String>,
@@ -263,10 +249,9 @@ impl Shorthand for Approve {
 /// A silence.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "silence")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["matchers"]))]
 pub(super) struct Silence {
     /// What is silenced.
-    #[schemars(required)]
     pub(super) matchers: Field<Listed<Field<MatcherText>>>,
     /// For how long (until the end).
     #[serde(rename = "for")]
@@ -281,12 +266,11 @@ impl Shorthand for Silence {
 /// A pause.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "pause")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["reason"]))]
 pub(super) struct Pause {
     /// `global`, `namespace/NAME`, `target/NAMESPACE/NAME` or `policy/NAME` (global).
     pub(super) scope: Field<String>,
     /// Why.
-    #[schemars(required)]
     pub(super) reason: Field<String>,
     /// For how long (1h).
     #[serde(rename = "for")]
@@ -296,12 +280,11 @@ pub(super) struct Pause {
 /// A deployment of another image.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "deploy")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["image"]))]
 pub(super) struct Deploy {
     /// Which Deployment, `namespace/name` (the only one).
     pub(super) deployment: Field<String>,
     /// The image.
-    #[schemars(required)]
     pub(super) image: Field<String>,
     /// Annotations of its pod template.
     pub(super) annotations: Field<Entries<String>>,
@@ -310,50 +293,44 @@ pub(super) struct Deploy {
 /// Another number of pods.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "scale")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["replicas"]))]
 pub(super) struct Scale {
     /// Which Deployment, `namespace/name` (the only one).
     pub(super) deployment: Field<String>,
     /// How many.
-    #[schemars(required)]
     pub(super) replicas: Field<u32>,
 }
 
 /// An annotation of a Deployment.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "annotate")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["key", "value"]))]
 pub(super) struct Annotate {
     /// Which Deployment, `namespace/name` (the only one).
     pub(super) deployment: Field<String>,
     /// Its name.
-    #[schemars(required)]
     pub(super) key: Field<String>,
     /// Its value.
-    #[schemars(required)]
     pub(super) value: Field<String>,
 }
 
 /// Something that does not answer for a while.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "line of `down`")]
-#[schemars(deny_unknown_fields, rename = "down")]
+#[schemars(deny_unknown_fields, extend("required" = ["what", "during"]), rename = "down")]
 pub(super) struct Down {
     /// `cluster`, `watch`, `prometheus`, `evaluation`, `alertmanager`, `channels`, `channel NAME` or `backout`.
-    #[schemars(required)]
     pub(super) what: Field<String>,
     /// `5m to 20m`.
-    #[schemars(required)]
     pub(super) during: Field<SpanText>,
 }
 
 /// What is expected at a time. Every key that is written must hold.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "line of `expect`")]
-#[schemars(deny_unknown_fields, rename = "expect")]
+#[schemars(deny_unknown_fields, extend("required" = ["at"]), rename = "expect")]
 pub(super) struct Expect {
     /// When it is looked at.
-    #[schemars(required)]
     pub(super) at: Field<InstantText>,
     /// Which target's incident is meant, `namespace/name`.
     pub(super) of: Field<String>,
@@ -398,10 +375,9 @@ pub(super) struct Expect {
 /// A release.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "release")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["image"]))]
 pub(super) struct Release {
     /// One of its images.
-    #[schemars(required)]
     pub(super) image: Field<String>,
 }
 
@@ -413,10 +389,9 @@ impl Shorthand for Release {
 /// A message.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename = "message")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("required" = ["moment"]))]
 pub(super) struct Message {
     /// When in the incident's life: `opened`, `decided`, `paged`, …
-    #[schemars(required)]
     pub(super) moment: Field<String>,
     /// A channel that has it.
     pub(super) to: Field<String>,

@@ -60,8 +60,8 @@ pub(super) fn explain(error: &ScanError, at: At, text: &str) -> Raised {
             };
             raised(&format!("the character `{}` (U+{code:04X}) cannot stand here", character.escape_default())).help(help)
         }
-        K::ExpectedNodeContent | K::UnexpectedEofBlockMapping => {
-            raised("expected a value").help("put a value that begins with `,`, `]` or `}` in quotes")
+        K::UnexpectedEofBlockMapping | K::UnexpectedEofBlockSequence | K::UnexpectedEof => {
+            raised("expected a value").help("put a value that begins with `,` in quotes")
         }
         K::DirectiveDisallowed | K::MissingDocumentEndBeforeDirective => {
             Raised::error("directive", at, "YAML directives are not supported").help("remove the line that begins with `%`")
@@ -127,6 +127,7 @@ mod tests {
             ("a: [1,, 2]\n", "a `,` with nothing before it", ","),
             ("a: {b: 1,, c: 2}\n", "a `,` with nothing before it", ","),
             ("a: ,\n", "expected a value", ","),
+            ("- ,x\n", "expected a value", ","),
             ("a: \"b\nc: 1\n", "a quote above is not closed", "c"),
             ("a: \"\\x1\"\n", "an unknown escape in double quotes", "\""),
             ("a:\t|\n\tb\n", "a tab where YAML wants spaces", "\t"),
