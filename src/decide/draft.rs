@@ -144,3 +144,42 @@ pub(super) fn as_left(book: &Book, id: &IncidentId, step: &Step) -> Option<Incid
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::brakes::fixture::{World, policies};
+    use super::super::incident::Retry;
+    use super::*;
+
+    #[test]
+    fn a_storm_of_alerts_asks_once_in_a_second() {
+        let moment = Duration::from_millis(1);
+        for (purpose, within, asks) in [
+            (Purpose::Watch, SOON - moment, false),
+            (Purpose::Watch, SOON, false),
+            (Purpose::Watch, SOON + moment, true),
+            (Purpose::Confirm, SOON - moment, true),
+        ] {
+            let mut world = World::new();
+            let retry = Retry { purpose, at: world.now + within, tries: 2 };
+            world.incident.retry = Some(retry);
+            let step = world.draft(&policies(""), |draft| draft.ask_soon(Purpose::Watch));
+            assert_eq!(step.records.len(), usize::from(asks), "{retry:?}");
+            let soon = Retry { purpose: Purpose::Watch, at: world.now + SOON, tries: 0 };
+            assert_eq!(world.incident.retry, Some(if asks { soon } else { retry }));
+        }
+    }
+
+    #[test]
+    fn of_several_incidents_that_a_step_opened_each_is_itself() {
+        let world = World::new();
+        let named = |id: &str| Incident { id: IncidentId(id.to_owned()), ..world.incident.clone() };
+        let mut step = Step::default();
+        for id in ["j", "k"] {
+            let event = Event::Opened { incident: Box::new(named(id)) };
+            step.records.push(Stamped { at: world.now, record: Record::Incident { id: IncidentId(id.to_owned()), event } });
+        }
+        let left = |id: &str| as_left(&world.book, &IncidentId(id.to_owned()), &step);
+        assert_eq!((left("j"), left("k"), left("l")), (Some(named("j")), Some(named("k")), None));
+    }
+}

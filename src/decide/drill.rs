@@ -106,7 +106,7 @@ fn firing(incident: &Incident, now: Time) -> Fact<PeerView> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::brakes::fixture::{World, hours, loaded};
+    use crate::decide::brakes::fixture::{World, acting, hours, loaded};
     use crate::model::{Brake, Outcome};
 
     fn policies(besides: &str) -> Policies {
@@ -141,5 +141,29 @@ mod tests {
         assert!(reach(", target: {namespace: shop, deployment: web}", "web"));
         assert!(!reach(", target: {namespace: shop, deployment: web}", "worker"));
         assert!(reach(", target: {namespace: shop, deployment: '{{ labels.app }}'}", "worker"));
+    }
+
+    #[test]
+    fn a_rule_is_rehearsed_whatever_alerts_it_is_about() {
+        let rule = "{matchers: ['severity = \"critical\"'], rollback: undo}, {page: {}}";
+        let decision = World::new().rehearsed(&acting(rule));
+        assert_eq!(decision.outcome, Outcome::Rollback, "{}", decision.summary);
+    }
+
+    #[test]
+    fn it_is_rehearsed_in_the_mode_of_its_policy() {
+        let shadow = "policies: [{name: web, mode: shadow, targets: ['shop/*'], decide: [{rollback: undo}]}]\n";
+        for (policies, mode) in [(acting("{rollback: undo}"), Mode::Enforce), (loaded(shadow), Mode::Shadow)] {
+            let decision = World::new().rehearsed(&policies);
+            assert_eq!((decision.mode, decision.plan.map(|plan| plan.mode)), (mode, Some(mode)));
+        }
+    }
+
+    #[test]
+    fn what_is_made_up_bears_the_name_of_the_drill() {
+        let decision = World::new().rehearsed(&policies(""));
+        let [peer] = decision.observation.alerts.peers.as_slice() else { panic!("one is made up") };
+        let peer = peer.get().expect("it answers");
+        assert_eq!((peer.peer.as_str(), peer.alerts[0].labels["alertname"].as_str()), (DRILL, DRILL));
     }
 }

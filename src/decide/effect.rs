@@ -224,3 +224,26 @@ pub enum Heard {
     /// It is one of our own pages.
     Own,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::brakes::fixture::World;
+    use super::*;
+
+    #[test]
+    fn a_write_and_what_somebody_said_yes_to_are_not_begun_late() {
+        let mut world = World::new();
+        world.plan();
+        let plan = || Arc::clone(world.incident.plan.as_ref().expect("planned"));
+        let guard = || Guard { generation: 2 };
+        let prepare = |approved| Effect::Prepare { number: 1, plan: plan(), guard: guard(), approved };
+        let apply = Effect::Apply { number: 1, plan: plan(), step: 0, guard: guard() };
+        let close = Effect::ClosePage(world.incident.id.clone());
+        for (effect, late) in [(apply, false), (prepare(true), false), (prepare(false), true), (close, true)] {
+            let waited = [Duration::ZERO, FRESH, FRESH + Duration::from_millis(1)];
+            assert_eq!(waited.map(|waited| effect.keeps(waited)), [true, true, late], "{effect:?}");
+        }
+    }
+}

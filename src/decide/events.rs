@@ -292,3 +292,197 @@ pub(super) fn paused(ctx: &Context<'_>, book: &Book, now: Time, pause: &super::b
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::brakes::fixture::{World, acting, digest, hours, loaded, minutes, policies};
+    use super::super::effect::Input;
+    use super::*;
+    use crate::model::{Operation, Paging, PauseScope};
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    /// Ann put the release of this letter there two minutes ago.
+    fn put(world: &World, letter: &str) -> WatchEvent {
+        WatchEvent {
+            target: world.incident.target.clone().expect("the fixture has one"),
+            release: digest(letter),
+            images: vec![format!("web:{letter}")],
+            replica_set: None,
+            first_write: world.ago(minutes(2)),
+            by: Some("ann".to_owned()),
+            by_us: false,
+            available: true,
+            relearned: false,
+            landed_at: None,
+            gone: false,
+        }
+    }
+
+    fn asked(world: &World) -> Option<Purpose> {
+        world.incident.asked.map(|asked| asked.purpose)
+    }
+
+    #[test]
+    fn a_write_that_was_given_up_is_known_by_its_target_its_release_its_writer_and_its_time() {
+        let mut world = World::new();
+        world.attempt();
+        world.incident.apply(&Event::AttemptEnded { reason: Reason::Failed }, world.now).expect("it is under way");
+        world.keep();
+        let begun = world.now;
+        let ours = WatchEvent { by_us: true, first_write: begun, ..put(&world, "a") };
+        let mut other = ours.target.clone();
+        other.uid = "u2".to_owned();
+        for (event, late) in [
+            (ours.clone(), true),
+            (WatchEvent { by_us: false, ..ours.clone() }, false),
+            (WatchEvent { gone: true, ..ours.clone() }, false),
+            (WatchEvent { target: other, ..ours.clone() }, false),
+            (WatchEvent { release: digest("c"), ..ours.clone() }, false),
+            (WatchEvent { first_write: begun - LOST, ..ours.clone() }, true),
+            (WatchEvent { first_write: begun - LOST - MOMENT, ..ours.clone() }, false),
+        ] {
+            assert_eq!(landed_late(&world.book, &event).is_some(), late, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_puts_there_before_the_write_is_proven_where_it_is_the_plans_and_else_left_to_him() {
+        for (redeciding, attempting, letter, phase) in [
+            (true, true, "a", "redeciding"),
+            (true, true, "c", "paged"),
+            (true, false, "a", "verifying"),
+            (true, false, "c", "paged"),
+            (false, false, "a", "verifying"),
+            (false, false, "c", "paged"),
+        ] {
+            let mut world = World::new();
+            world.plan();
+            if attempting {
+                world.begin(Duration::ZERO, 1);
+            }
+            let since = world.now;
+            world.incident.phase = if redeciding { Phase::Redeciding { since } } else { Phase::Preparing { since } };
+            let event = put(&world, letter);
+            let _ = world.step(&policies(""), Input::Watched(Box::new(event)));
+            let case = format!("{letter}, redeciding: {redeciding}, attempting: {attempting}");
+            assert_eq!(world.incident.phase.as_str(), phase, "{case}");
+            let reason = world.incident.page.as_ref().map(|page| page.reason);
+            assert_eq!(reason, Some(Reason::Superseded).filter(|_| phase == "paged"), "{case}");
+            let said = world.incident.notes.iter().any(|note| note.text.contains("ann put release"));
+            assert_eq!(said, phase != "paged", "the page says it itself: {case}");
+        }
+    }
+
+    #[test]
+    fn while_nothing_is_planned_an_earlier_release_that_is_not_bad_is_a_persons_rollback() {
+        let before = minutes(2);
+        for (bad, live_since, phase) in [
+            (false, hours(48), "verifying"),
+            (true, hours(48), "paged"),
+            (false, before + MOMENT, "verifying"),
+            (false, before, "paged"),
+            (false, before - MOMENT, "paged"),
+        ] {
+            let mut world = World::new();
+            let (now, live_since) = (world.now, world.ago(live_since));
+            let release = world.release("a");
+            release.live_since = live_since;
+            release.bad = bad.then(|| (now - hours(1), "i0".to_owned()));
+            let event = put(&world, "a");
+            let _ = world.step(&policies(""), Input::Watched(Box::new(event)));
+            assert_eq!(world.incident.phase.as_str(), phase, "bad: {bad}, live since {live_since}");
+        }
+    }
+
+    #[test]
+    fn after_a_reload_what_is_undecided_is_decided_anew_by_the_policy_that_is_about_it() {
+        for (name, paging) in [("web", None), ("old", Some(Paging::InFront)), ("old", None), ("web", Some(Paging::InFront))] {
+            let mut world = World::new();
+            world.incident.policy = name.to_owned();
+            world.incident.paging = paging;
+            let _ = world.step(&policies(""), Input::Loaded);
+            let now = (world.incident.policy.as_str(), world.incident.paging);
+            assert_eq!(now, ("web", Some(Paging::InFront)), "{name} {paging:?}");
+            assert_eq!(asked(&world), Some(Purpose::Decide));
+        }
+    }
+
+    #[test]
+    fn after_a_reload_what_settles_does_so_for_as_long_as_the_policy_says_now() {
+        let mut world = World::new();
+        let opened_at = world.incident.opened_at;
+        world.incident.phase = Phase::Settling { until: opened_at + minutes(9) };
+        let settling =
+            "policies: [{name: web, mode: enforce, paging: in_front, targets: ['shop/*'], for: 20m, decide: [{page: {}}]}]\n";
+        let _ = world.step(&loaded(settling), Input::Loaded);
+        assert_eq!((&world.incident.phase, asked(&world)), (&Phase::Settling { until: opened_at + minutes(20) }, None));
+    }
+
+    #[test]
+    fn after_a_reload_that_left_no_policy_shadow_is_over_and_people_have_what_is_live() {
+        let other = "policies: [{name: web, matchers: ['alertname = \"Other\"'], decide: [{page: {}}]}]\n";
+        for (lane, phase) in [(Lane::Shadow("web".to_owned()), "closed"), (Lane::Live, "paged")] {
+            let mut world = World::new();
+            world.incident.lane = lane.clone();
+            let _ = world.step(&loaded(other), Input::Loaded);
+            assert_eq!(world.incident.phase.as_str(), phase, "{lane:?}");
+            let reason = match world.incident.phase {
+                Phase::Closed { reason, .. } => Some(reason),
+                _ => world.incident.page.as_ref().map(|page| page.reason),
+            };
+            assert_eq!(reason, Some(Reason::PolicyChanged));
+        }
+    }
+
+    #[test]
+    fn after_a_reload_a_plan_is_judged_again_unless_it_will_be_anyhow() {
+        let (since, until) = (World::new().now, World::new().now + minutes(1));
+        for (phase, purpose) in [
+            (Phase::Countdown { until: Some(until) }, Some(Purpose::Recheck)),
+            (Phase::Approval { until }, Some(Purpose::Recheck)),
+            (Phase::Preparing { since }, None),
+            (Phase::Redeciding { since }, Some(Purpose::Redecide)),
+        ] {
+            let mut world = World::new();
+            world.plan();
+            world.incident.phase = phase.clone();
+            let _ = world.step(&policies(""), Input::Loaded);
+            assert_eq!((&world.incident.phase, asked(&world)), (&phase, purpose));
+        }
+    }
+
+    #[test]
+    fn after_a_restart_a_write_that_may_have_been_made_is_looked_for_first() {
+        for (begun, phase, purpose) in [(1, "executing", Purpose::Reconcile), (0, "redeciding", Purpose::Redecide)] {
+            let mut world = World::new();
+            world.plan();
+            world.begin(Duration::from_secs(5), begun);
+            world.incident.phase = Phase::Redeciding { since: world.now };
+            let _ = world.step(&policies(""), Input::Started { program: "test".to_owned() });
+            assert_eq!((world.incident.phase.as_str(), asked(&world)), (phase, Some(purpose)));
+        }
+    }
+
+    #[test]
+    fn a_pause_holds_what_it_covers_and_never_shadow() {
+        let namespace = |name: &str| PauseScope::Namespace(name.to_owned());
+        let shadow = || Lane::Shadow("web".to_owned());
+        for (lane, scope, phase) in [
+            (Lane::Live, PauseScope::Global, "paged"),
+            (Lane::Live, namespace("shop"), "paged"),
+            (Lane::Live, namespace("cart"), "deciding"),
+            (shadow(), PauseScope::Global, "deciding"),
+            (shadow(), namespace("cart"), "deciding"),
+        ] {
+            let mut world = World::new();
+            world.incident.lane = lane.clone();
+            let (reason, by, until) = ("we move".to_owned(), "ann".to_owned(), world.now + hours(1));
+            let pause = Operation::Pause { scope: scope.clone(), reason, by, until };
+            let _ = world.step(&acting("{page: {}}"), Input::Operation(pause.into()));
+            assert_eq!(world.incident.phase.as_str(), phase, "{lane:?} {scope:?}");
+        }
+    }
+}

@@ -177,4 +177,16 @@ mod tests {
         world.book.reindex();
         assert!(world.book.is_indexed());
     }
+
+    #[test]
+    fn what_has_no_target_is_found_under_the_policy_that_decides_now() {
+        let (World { mut incident, .. }, mut index) = (World::new(), Index::default());
+        incident.target = None;
+        let found = |index: &Index, policy: &str| index.at(&nowhere(policy)).count();
+        index.file(&incident, None);
+        assert_eq!((found(&index, "web"), found(&index, "shop")), (1, 0));
+        incident.policy = "shop".to_owned();
+        index.file(&incident, None);
+        assert_eq!((found(&index, "web"), found(&index, "shop")), (0, 1));
+    }
 }

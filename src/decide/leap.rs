@@ -460,4 +460,16 @@ mod tests {
     fn it_is_told_in_words() {
         assert_eq!((words(HOUR), words(-61_500)), ("forward 1h".to_owned(), "back 1m1s".to_owned()));
     }
+
+    #[test]
+    fn a_clock_that_was_set_hides_no_standstill_of_more_than_three_minutes() {
+        let moment = Duration::from_millis(1);
+        for (stood, gaps) in [(STOOD_STILL - moment, 1), (STOOD_STILL, 1), (STOOD_STILL + moment, 2)] {
+            for by in [HOUR, -HOUR] {
+                let mut book = Book { alive_at: Some(at(14)), ..Book::default() };
+                book.clock_set(by, false, at(14).shifted(by) + stood);
+                assert_eq!(book.gaps.len(), gaps, "{stood:?} {by}");
+            }
+        }
+    }
 }

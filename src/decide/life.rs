@@ -473,3 +473,183 @@ pub(super) fn has_next_level(draft: &Draft<'_>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::brakes::fixture::{World, acting, decided as decided_by, minutes, policies};
+    use super::super::effect::Input;
+    use super::super::incident::Retry;
+    use super::*;
+    use crate::model::Time;
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn reason(world: &World) -> Option<Reason> {
+        world.incident.page.as_ref().map(|page| page.reason)
+    }
+
+    fn page(world: &World) -> &str {
+        world.incident.page.as_ref().map_or("", |page| &page.text)
+    }
+
+    #[test]
+    fn a_countdown_whose_end_nobody_looked_at_for_ten_seconds_begins_again() {
+        for (late, again) in [(LATE - MOMENT, false), (LATE, false), (LATE + MOMENT, true)] {
+            let mut world = World::new();
+            world.plan();
+            let (now, until) = (world.now, Some(world.now - late));
+            let countdown = world.incident.plan.as_ref().expect("planned").countdown;
+            world.incident.phase = Phase::Countdown { until };
+            let _ = world.step(&policies(""), Input::Tick);
+            let next = Phase::Countdown { until: Some(now + countdown) };
+            assert_eq!(world.incident.phase, if again { next } else { Phase::Preparing { since: now } }, "{late:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_no_channel_took_is_sent_again_after_a_minute_before_anything_else_becomes_of_it() {
+        let minute = World::new().limits.watch_every;
+        for (unheard, messages, phase) in
+            [(minute - MOMENT, 1, "paged"), (minute, 1, "approval"), (minute + MOMENT, 1, "approval")]
+        {
+            let mut world = World::new();
+            world.plan();
+            let (text, until) = ("approve it".to_owned(), world.now);
+            let (brake, cause, folded_into) = (None, None, None);
+            let paged = Event::Paged { reason: Reason::Rule, brake, cause, folded_into, announced: false, text };
+            world.incident.apply(&paged, world.ago(minutes(5))).expect("it is possible in every phase");
+            let unheard = world.ago(unheard);
+            world.incident.page.as_mut().expect("it was paged").unheard = Some(unheard);
+            world.incident.phase = Phase::Approval { until };
+            let step = world.step(&policies(""), Input::Tick);
+            let told = step.effects.iter().filter(|effect| matches!(effect, Effect::Tell(_))).count();
+            assert_eq!((told, world.incident.phase.as_str()), (messages, phase), "unheard since {unheard}");
+            let reasons = if phase == "paged" { Reason::NotApproved } else { Reason::Rule };
+            assert_eq!(reason(&world), Some(reasons));
+        }
+    }
+
+    #[test]
+    fn who_is_blind_three_times_says_what_cannot_be_seen() {
+        let since = World::new().now;
+        for (phase, why, text) in [
+            (Phase::Deciding { since }, Reason::RuleUnknown, "nothing can be decided: observations do not come back"),
+            (Phase::Redeciding { since }, Reason::RuleUnknown, "nothing can be decided: observations do not come back"),
+            (
+                Phase::Executing { step: 0, since, doubtful: true },
+                Reason::Unknown,
+                "what the rollback became cannot be seen: observations do not come back",
+            ),
+            (
+                Phase::Verifying { since },
+                Reason::Unknown,
+                "what the rollback became cannot be seen: observations do not come back",
+            ),
+        ] {
+            for (tries, says) in [(1, None), (2, None), (3, Some(why)), (4, Some(why))] {
+                let mut world = World::new();
+                world.attempt();
+                world.incident.phase = phase.clone();
+                let _ = world.draft(&policies(""), |draft| lost(draft, Purpose::Verify, tries));
+                assert_eq!((reason(&world), page(&world)), (says, says.map_or("", |_| text)), "{phase:?} {tries}");
+                let again = world.incident.asked.map(|asked| asked.tries);
+                assert_eq!(again, says.is_none().then_some(tries), "it is asked for again");
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_names_the_levels_that_were_unfit() {
+        let policies = acting("{page: {}}");
+        for (unfit, text) in [
+            (&[][..], "rule `rule 1` says page"),
+            (&["undo"], "`undo` was unfit (no such Secret); then: rule `rule 1` says page"),
+            (
+                &["undo", "two"],
+                "`undo` was unfit (no such Secret), `two` was unfit (no such Secret); then: rule `rule 1` says page",
+            ),
+        ] {
+            let mut world = World::new();
+            let passed_over = |name: &&str| ((*name).to_owned(), "no such Secret".to_owned());
+            world.incident.passed_over = unfit.iter().map(passed_over).collect();
+            let decision = decided_by(&policies, &world);
+            let _ = world.draft(&policies, |draft| conclude(draft, decision));
+            assert_eq!((page(&world), reason(&world)), (text, Some(Reason::Rule)));
+        }
+    }
+
+    #[test]
+    fn peers_that_do_not_confirm_are_asked_again_when_it_has_settled_and_each_minute_until_then() {
+        let limits = World::new().limits;
+        for (left, wait) in [
+            (Duration::ZERO, MOMENT),
+            (Duration::from_secs(20), Duration::from_secs(20) + MOMENT),
+            (limits.watch_every, limits.watch_every),
+            (minutes(10), limits.watch_every),
+        ] {
+            let mut world = World::new();
+            let (now, observation) = (world.now, world.observation.clone());
+            world.incident.phase = Phase::Settling { until: now + left };
+            let _ = world.draft(&policies(""), |draft| confirmed(draft, &observation));
+            assert_eq!(world.incident.retry, Some(Retry { purpose: Purpose::Confirm, at: now + wait, tries: 0 }));
+        }
+    }
+
+    #[test]
+    fn what_is_prepared_again_has_been_tried_since_the_first_time() {
+        let World { now, .. } = World::new();
+        let before = now - Duration::from_secs(20);
+        let after = |phase: Phase| {
+            let mut world = World::new();
+            world.plan();
+            world.incident.phase = phase;
+            let _ = world.draft(&policies(""), prepare);
+            world.incident.phase
+        };
+        assert_eq!(after(Phase::Redeciding { since: before }), Phase::Preparing { since: before });
+        assert_eq!(after(Phase::Countdown { until: Some(before) }), Phase::Preparing { since: now });
+    }
+
+    #[test]
+    fn what_was_not_answered_may_be_written_for_two_minutes() {
+        for (begun, looks) in [(LOST - MOMENT, true), (LOST, false), (LOST + MOMENT, false)] {
+            let mut world = World::new();
+            world.plan();
+            world.begin(begun, 1);
+            world.incident.phase = Phase::Redeciding { since: world.now };
+            let mut may = None;
+            let _ = world.draft(&policies(""), |draft| may = Some(may_still_land(draft)));
+            assert_eq!((may, world.incident.retry.is_some()), (Some(looks), looks), "{begun:?}");
+        }
+    }
+
+    /// It was proven that long ago, by the alert or by other checks only.
+    fn verified(ago: Duration, by_alert: bool) -> World {
+        let mut world = World::new();
+        world.plan();
+        Arc::make_mut(world.incident.plan.as_mut().expect("planned")).verify.alert = by_alert;
+        world.begin(ago, 1);
+        let proven = Event::AttemptEnded { reason: Reason::Verified };
+        world.incident.apply(&proven, world.ago(ago)).expect("it is under way");
+        world.incident.phase = Phase::Verified;
+        world
+    }
+
+    #[test]
+    fn an_alert_that_was_no_part_of_the_proof_has_ten_minutes_to_be_over() {
+        let tail = World::new().limits.tail;
+        for (ago, by_alert, says) in [
+            (Duration::ZERO, false, None),
+            (tail - MOMENT, false, None),
+            (tail, false, Some(Reason::Ineffective)),
+            (tail + MOMENT, false, Some(Reason::Ineffective)),
+            (Duration::ZERO, true, Some(Reason::Refired)),
+        ] {
+            let mut world = verified(ago, by_alert);
+            let (observation, next): (_, Time) = (world.observation.clone(), world.now + world.limits.watch_every);
+            let _ = world.draft(&policies(""), |draft| watched(draft, 0, &observation));
+            assert_eq!(reason(&world), says, "{ago:?} {by_alert}");
+            assert_eq!(world.incident.retry, Some(Retry { purpose: Purpose::Watch, at: next, tries: 0 }));
+        }
+    }
+}

@@ -96,3 +96,32 @@ fn with(ctx: &Context<'_>, book: &Book, now: Time, id: &IncidentId, step: &mut S
         f(&mut draft);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::brakes::fixture::World;
+    use super::*;
+    use crate::policy::types::Policies;
+
+    #[test]
+    fn where_nothing_is_due_each_minute_is_written_down_and_what_is_old_forgotten() {
+        let World { now, limits, .. } = World::new();
+        let (policies, minute, moment) = (Policies::default(), Duration::from_secs(60), Duration::from_millis(1));
+        let ctx = Context { policies: &policies, limits: &limits, cluster: None };
+        let alive = Stamped { at: now, record: Record::Alive };
+        let forgotten = Stamped { at: now, record: Record::Forgotten { before: now - limits.forget_after } };
+        for (alive_at, forgot_at, records) in [
+            (None, None, vec![&forgotten, &alive]),
+            (Some(now - minute + moment), None, vec![&forgotten]),
+            (Some(now - minute), Some(now), vec![&alive]),
+            (Some(now - minute + moment), Some(now), vec![]),
+        ] {
+            let book = Book { alive_at, forgot_at, ..Book::default() };
+            let step = step(&ctx, &book, Input::Tick, now);
+            assert_eq!(step.records.iter().collect::<Vec<_>>(), records, "{alive_at:?} {forgot_at:?}");
+            assert!(step.effects.is_empty());
+        }
+    }
+}

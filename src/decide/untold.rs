@@ -202,6 +202,7 @@ impl Draft<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::brakes::fixture::{World, policies};
     use super::*;
     use crate::decide::book::Book;
     use crate::decide::effect::{Context, Input, Step};
@@ -400,6 +401,35 @@ mod tests {
             take(&mut book, set, &mut Vec::new());
             let untold = book.incidents[&IncidentId("i1".to_owned())].untold.clone().expect("it waits");
             assert_eq!((untold.again_at, untold.news[0].at), (at(13).shifted(by), at(0).shifted(by)));
+        }
+    }
+
+    #[test]
+    fn work_a_rollback_and_the_end_of_what_nobody_heard_of_must_be_heard_unless_it_is_shadow() {
+        for (urgency, moment, untaken, attempted, shadow, owed) in [
+            (Urgency::Announce, Moment::Closed, true, false, false, true),
+            (Urgency::Announce, Moment::Closed, false, false, false, false),
+            (Urgency::Announce, Moment::Decided, true, false, false, false),
+            (Urgency::Announce, Moment::Decided, false, true, false, true),
+            (Urgency::Ticket, Moment::Decided, false, false, false, true),
+            (Urgency::Ticket, Moment::Closed, true, true, true, false),
+        ] {
+            let mut world = World::new();
+            if attempted {
+                world.attempt();
+            }
+            let (reason, text) = (Reason::Rule, "a human is needed".to_owned());
+            let paged = Event::Paged { reason, brake: None, cause: None, folded_into: None, announced: false, text };
+            world.incident.apply(&paged, world.now).expect("it is possible in every phase");
+            world.incident.page.as_mut().expect("it was paged").untaken = untaken;
+            if shadow {
+                world.incident.lane = Lane::Shadow("web".to_owned());
+            }
+            let _ = world.draft(&policies(""), |draft| {
+                let message = tell::message(draft, moment, urgency, "a title", "a text", Vec::new());
+                draft.tell(message, "a text");
+            });
+            assert_eq!(world.incident.untold.is_some(), owed, "{urgency:?} {moment:?} {untaken} {attempted} {shadow}");
         }
     }
 }

@@ -120,3 +120,41 @@ fn approval_within(draft: &Draft<'_>, plan: &Plan) -> Duration {
     let policy = || draft.ctx.policies.get(&plan.policy).and_then(|policy| policy.approval_within);
     procedure.or_else(policy).unwrap_or(APPROVAL_WITHIN)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::brakes::fixture::{World, policies};
+    use super::*;
+    use crate::decide::incident::Lane;
+
+    /// A plan of that mode was decided, and its wait begins.
+    fn begun(mut world: World, mode: Mode) -> World {
+        world.plan();
+        Arc::make_mut(world.incident.plan.as_mut().expect("planned")).mode = mode;
+        let _ = world.draft(&policies(""), |draft| begin(draft, "it is so"));
+        world
+    }
+
+    #[test]
+    fn a_countdown_does_not_begin_over_the_head_of_who_has_it() {
+        let world = begun(World::new(), Mode::Enforce);
+        let countdown = world.incident.plan.as_ref().expect("planned").countdown;
+        assert_eq!(world.incident.phase, Phase::Countdown { until: Some(world.now + countdown) });
+        let mut world = World::new();
+        world.incident.acknowledged = Some((world.now, "ann".to_owned()));
+        assert_eq!(begun(world, Mode::Enforce).incident.phase, Phase::Countdown { until: None });
+    }
+
+    #[test]
+    fn what_only_tries_itself_out_is_for_people_where_nobody_else_has_the_alert() {
+        let world = begun(World::new(), Mode::Shadow);
+        let page = world.incident.page.as_ref().expect("somebody must act");
+        assert_eq!((page.reason, page.text.as_str()), (Reason::Shadow, "would roll back, but is in shadow: it is so"));
+        let mut world = World::new();
+        world.incident.lane = Lane::Shadow("web".to_owned());
+        let world = begun(world, Mode::Shadow);
+        assert_eq!((world.incident.phase, world.incident.page), (Phase::Shadowed, None));
+    }
+}

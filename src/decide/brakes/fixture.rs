@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Scene;
 use crate::decide::book::{Book, History, PastRollback, Release};
 use crate::decide::decision::Decision;
+use crate::decide::draft::Draft;
 use crate::decide::drill;
 use crate::decide::effect::{Context, Input, Step};
 use crate::decide::incident::{Incident, Lane, Member, Phase};
@@ -204,6 +205,17 @@ impl World {
         let step = step(&ctx, &self.book, input, self.now);
         step.records.iter().for_each(|stamped| self.book.fold(stamped).expect("it fits"));
         self.incident = self.book.incidents[&self.incident.id].clone();
+        step
+    }
+
+    /// What a part of a step makes of the incident, and what it records and does.
+    pub(in crate::decide) fn draft(&mut self, policies: &Policies, part: impl FnOnce(&mut Draft<'_>)) -> Step {
+        self.keep();
+        let ctx = Context { policies, limits: &self.limits, cluster: Some("prod") };
+        let mut step = Step::default();
+        let mut draft = Draft::of(&ctx, &self.book, self.now, &self.incident.id, &mut step).expect("the book has it");
+        part(&mut draft);
+        self.incident = draft.incident;
         step
     }
 
