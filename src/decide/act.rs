@@ -330,8 +330,8 @@ fn not_proven(draft: &mut Draft<'_>, reason: Reason, words: &str) {
 mod tests {
     use std::time::Duration;
 
-    use super::super::brakes::fixture::{World, acting};
-    use super::super::effect::{Context, Input, Step};
+    use super::super::brakes::fixture::{World, acting, policies};
+    use super::super::effect::Input;
     use super::*;
 
     /// A write of `web:a` over `web:b` that was begun that often, first so many seconds ago.
@@ -356,17 +356,6 @@ mod tests {
 
     fn page(world: &World) -> Option<(Reason, &str)> {
         world.incident.page.as_ref().map(|page| (page.reason, page.text.as_str()))
-    }
-
-    /// What a function of this file leaves of the incident.
-    fn drafted(world: &mut World, f: impl FnOnce(&mut Draft<'_>)) {
-        world.keep();
-        let policies = acting("{rollback: undo}");
-        let ctx = Context { policies: &policies, limits: &world.limits, cluster: Some("prod") };
-        let mut step = Step::default();
-        let mut draft = Draft::of(&ctx, &world.book, world.now, &world.incident.id, &mut step).expect("the book has it");
-        f(&mut draft);
-        world.incident = draft.incident;
     }
 
     #[test]
@@ -396,7 +385,7 @@ mod tests {
                 transient: true,
                 forbidden: false,
             };
-            drafted(&mut world, |draft| not_fit(draft, &problem));
+            let _ = world.draft(&policies(""), |draft| not_fit(draft, &problem));
             assert_eq!(matches!(world.incident.phase, Phase::Preparing { .. }), again, "{ago} s: {:?}", world.incident.phase);
             assert_eq!(page(&world).is_some(), !again, "{ago} s");
         }
@@ -446,7 +435,7 @@ mod tests {
                 world.lose_workload();
             }
             let observation = world.observation.clone();
-            drafted(&mut world, |draft| reconciled(draft, 0, &observation));
+            let _ = world.draft(&policies(""), |draft| reconciled(draft, 0, &observation));
             assert_eq!(page(&world), Some((Reason::Failed, "not written: the object has been modified")), "seen: {seen}");
         }
     }
@@ -457,7 +446,7 @@ mod tests {
             let mut world = writing(1, ago);
             world.lose_workload();
             let observation = world.observation.clone();
-            drafted(&mut world, |draft| reconciled(draft, 0, &observation));
+            let _ = world.draft(&policies(""), |draft| reconciled(draft, 0, &observation));
             assert_eq!(page(&world).map(|(reason, _)| reason), over.then_some(Reason::Unknown), "{ago} s");
             assert_eq!(world.incident.retry.is_some_and(|retry| retry.purpose == Purpose::Reconcile), !over, "{ago} s");
         }

@@ -242,7 +242,6 @@ mod tests {
     use crate::decide::brakes::fixture::{World, loaded, policies};
     use crate::decide::transition::Event;
     use crate::model::TargetId;
-    use crate::policy::types::Policies;
 
     fn target(name: &str) -> TargetRef {
         TargetRef::deployment("shop", name).expect("valid names")
@@ -299,16 +298,6 @@ mod tests {
         assert_eq!(book.latched(&target("web"), &[]).count(), 1);
     }
 
-    /// What becomes of a step about the fixture's incident.
-    fn drafted<T>(world: &mut World, policies: &Policies, act: impl FnOnce(&mut Draft<'_>) -> T) -> (T, Step) {
-        world.keep();
-        let ctx = Context { policies, limits: &world.limits, cluster: Some("prod") };
-        let mut step = Step::default();
-        let mut draft = Draft::of(&ctx, &world.book, world.now, &world.incident.id, &mut step).expect("the book has it");
-        let of = act(&mut draft);
-        (of, step)
-    }
-
     #[test]
     fn a_latch_begins_unless_one_that_holds_is_about_as_much() {
         type Case = (&'static str, fn(&mut Latch), bool);
@@ -328,7 +317,8 @@ mod tests {
             let (mut world, mut other) = (World::new(), known.clone());
             change(&mut other);
             world.book.latch(&other);
-            let (started, _) = drafted(&mut world, &policies(""), |draft| start(draft, &known.wanted));
+            let mut started = None;
+            let _ = world.draft(&policies(""), |draft| started = start(draft, &known.wanted));
             assert_eq!(started.map(|latch| latch.id), begins.then_some(2), "{name}");
         }
     }
@@ -356,7 +346,7 @@ mod tests {
         ] {
             let mut world = World::new();
             let alert = world.incident.lead().expect("it has one").alert.clone();
-            let (_, step) = drafted(&mut world, &loaded(&text(mode, &rules)), |draft| follow(draft, &alert));
+            let step = world.draft(&loaded(&text(mode, &rules)), |draft| follow(draft, &alert));
             assert_eq!(begun(&step).count(), usize::from(latches), "{mode} {rules}");
         }
     }

@@ -123,7 +123,6 @@ mod tests {
 
     use super::*;
     use crate::decide::brakes::fixture::{World, policies};
-    use crate::decide::effect::{Context, Step};
     use crate::decide::incident::Attempt;
     use crate::model::{HttpCheck, VerifyPlan};
 
@@ -134,11 +133,9 @@ mod tests {
         let last = world.incident.attempts.last_mut().expect("it has begun");
         verify(&mut Arc::make_mut(&mut last.plan).verify);
         attempt(last);
-        world.keep();
-        let (all, mut step) = (policies(""), Step::default());
-        let ctx = Context { policies: &all, limits: &world.limits, cluster: None };
-        let draft = Draft::of(&ctx, &world.book, world.now, &world.incident.id, &mut step).expect("the book has it");
-        build(&draft, Purpose::Verify)
+        let mut request = Request::default();
+        let _ = world.draft(&policies(""), |draft| request = build(draft, Purpose::Verify));
+        request
     }
 
     #[test]
