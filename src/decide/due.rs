@@ -113,7 +113,7 @@ pub(super) enum Due {
 #[cfg(test)]
 mod tests {
     use super::super::brakes::fixture::World;
-    use super::super::incident::Page;
+    use super::super::transition::Event;
     use super::*;
     use crate::model::Reason;
 
@@ -121,24 +121,12 @@ mod tests {
     fn a_page_is_sent_again_a_minute_after_nobody_took_it_and_listed_in_a_quarter_of_one() {
         let World { mut incident, limits, now, .. } = World::new();
         assert_eq!((unheard(&incident, &limits), unlisted(&incident, &limits)), (None, None), "there is none");
-        let mut page = Page {
-            reason: Reason::Rule,
-            brake: None,
-            cause: None,
-            folded_into: None,
-            unlisted_since: None,
-            opened_at: Some(now),
-            text: String::new(),
-            announced: false,
-            unheard: None,
-            untaken: false,
-            sent_at: now,
-            count: 1,
-        };
-        incident.page = Some(page.clone());
+        let (reason, brake, cause, folded_into, text) = (Reason::Rule, None, None, None, String::new());
+        let paged = Event::Paged { reason, brake, cause, folded_into, announced: false, text };
+        incident.apply(&paged, now).expect("it is possible in every phase");
         assert_eq!((unheard(&incident, &limits), unlisted(&incident, &limits)), (None, None), "it was heard, and is its own");
+        let page = incident.page.as_mut().expect("it was paged");
         (page.unheard, page.unlisted_since) = (Some(now), Some(now));
-        incident.page = Some(page);
         assert_eq!(unheard(&incident, &limits), Some(now + Duration::from_secs(60)));
         assert_eq!(unlisted(&incident, &limits), Some(now + Duration::from_secs(15)));
     }
