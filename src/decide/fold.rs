@@ -442,6 +442,23 @@ mod tests {
     }
 
     #[test]
+    fn a_target_flaps_with_each_incident_after_its_first_that_is_about_another_firing() {
+        let World { incident: first, now, .. } = World::new();
+        let open = |book: &mut Book, id: &str, fingerprint: u64| {
+            let mut incident = Incident { id: IncidentId(id.to_owned()), ..first.clone() };
+            incident.members.change_all(|member| member.alert.fingerprint = Fingerprint(fingerprint));
+            let event = Event::Opened { incident: Box::new(incident.clone()) };
+            fold(book, now, Record::Incident { id: incident.id, event });
+            let history = book.targets.get("deployment/shop/web");
+            history.and_then(|history| history.damping.get("live")).map_or(0, |damping| damping.flaps.iter().flatten().count())
+        };
+        let mut book = Book::default();
+        assert_eq!(open(&mut book, "i1", 7), 0, "it is the first");
+        assert_eq!(open(&mut book, "i2", 7), 0, "the same firing, heard of late");
+        assert_eq!(open(&mut book, "i3", 8), 1);
+    }
+
+    #[test]
     fn an_incident_that_was_quiet_and_fires_again_flaps() {
         let mut world = World::new();
         world.keep();

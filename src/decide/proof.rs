@@ -184,24 +184,48 @@ mod tests {
 
     use super::super::brakes::fixture::{World, acting, unreachable};
     use super::*;
+    use crate::model::{HttpCheck, HttpResult};
 
     fn empty(now: Time) -> Proof {
         Proof { checks: BTreeMap::new(), rolled_back: false, holds: true, tail_until: now, over: None }
     }
 
-    #[test]
-    fn a_rollout_that_cannot_be_read_says_why() {
-        let mut world = World::new();
+    /// What a look at the fixture's target proves, where the proof asks for the rollout and for this address.
+    fn looked(world: &mut World, url: &str) -> Proof {
         let policies = acting("{rollback: undo}");
         world.decide_by(&policies);
         world.begin(Duration::ZERO, 1);
         let mut attempt = world.incident.attempts[0].clone();
-        std::sync::Arc::make_mut(&mut attempt.plan).verify.rollout = true;
-        world.observation.rollout = Some(RolloutStatus::Unknown { why: unreachable() });
+        let verify = &mut std::sync::Arc::make_mut(&mut attempt.plan).verify;
+        verify.rollout = true;
+        verify.http = vec![HttpCheck { url: url.to_owned(), attempts: 1, status: None, text: None }];
         let ctx = Context { policies: &policies, limits: &world.limits, cluster: Some("prod") };
-        let proof = judge(&ctx, &world.book, &world.incident, (&attempt, world.now), &world.observation, world.now);
+        judge(&ctx, &world.book, &world.incident, (&attempt, world.now), &world.observation, world.now)
+    }
+
+    #[test]
+    fn a_rollout_that_cannot_be_read_says_why() {
+        let mut world = World::new();
+        world.observation.rollout = Some(RolloutStatus::Unknown { why: unreachable() });
+        let proof = looked(&mut world, "https://shop.example/");
         assert_eq!(proof.checks["rollout"], format!("unknown: {}", unreachable()));
         assert!(!proof.holds);
+    }
+
+    #[test]
+    fn an_address_is_judged_by_its_own_answer() {
+        let answers = [("https://shop.example/", Ok(())), ("https://shop.example/cart", Err("500".to_owned()))];
+        for (url, said) in [
+            ("https://shop.example/", "as expected"),
+            ("https://shop.example/cart", "500"),
+            ("https://shop.example/users", "unknown: not asked yet"),
+        ] {
+            let mut world = World::new();
+            let answer =
+                |(url, result): &(&str, Result<(), String>)| HttpResult { url: (*url).to_owned(), result: result.clone() };
+            world.observation.http = answers.iter().map(answer).collect();
+            assert_eq!(looked(&mut world, url).checks[&format!("http {url}")], said);
+        }
     }
 
     #[test]

@@ -126,6 +126,7 @@ mod tests {
             ("a: [1, {2} 3]\n", "expected `,` or `]` in a list", "3"),
             ("a: [1,, 2]\n", "a `,` with nothing before it", ","),
             ("a: {b: 1,, c: 2}\n", "a `,` with nothing before it", ","),
+            ("a: {b: :}\n", "expected `,` or `}` in a map", ":"),
             ("a: ,\n", "expected a value", ","),
             ("- ,x\n", "expected a value", ","),
             ("a: \"b\nc: 1\n", "a quote above is not closed", "c"),
