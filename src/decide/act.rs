@@ -334,7 +334,7 @@ mod tests {
     use super::super::effect::Input;
     use super::*;
 
-    /// A write of `web:a` over `web:b` that was begun that often, first so many seconds ago.
+    /// A write of `web:a` over `web:b` that was begun that often, so many seconds ago.
     fn writing(times: u32, ago: u64) -> World {
         let mut world = World::new();
         world.decide_by(&acting("{rollback: undo}"));
@@ -360,12 +360,11 @@ mod tests {
 
     #[test]
     fn preflight_counts_for_the_incident_that_waits_for_it_and_for_that_try_only() {
-        let preparing = |world: &World| Phase::Preparing { since: world.now };
         for (waits, ours) in [(true, true), (true, false), (false, true), (false, false)] {
             let mut world = World::new();
             world.decide_by(&acting("{rollback: undo}"));
             world.incident.begun = 3;
-            world.incident.phase = if waits { preparing(&world) } else { Phase::Paged };
+            world.incident.phase = if waits { Phase::Preparing { since: world.now } } else { Phase::Paged };
             let (incident, number) = (world.incident.id.clone(), if ours { 3 } else { 2 });
             let (report, evidence) = (PreflightReport::default(), Box::default());
             let step = world.step(&acting("{rollback: undo}"), Input::Prepared { incident, number, report, evidence });
@@ -398,7 +397,7 @@ mod tests {
             world.incident.phase = Phase::Redeciding { since: world.now };
             if let Some(reason) = ended {
                 let at = world.now;
-                world.incident.apply(&super::super::transition::Event::AttemptEnded { reason }, at).expect("it has one");
+                world.incident.apply(&Event::AttemptEnded { reason }, at).expect("it has one");
             }
             world
         };
