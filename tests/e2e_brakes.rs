@@ -81,9 +81,7 @@ async fn a_migration_between_the_releases_latches_until_a_person_looked() {
         // A brake that lets go starts nothing by itself.
         written(&stage, 0).await;
 
-        stage.ns.set_image("web", "shop:3").await;
-        stage.ns.wait_rolled_out("web").await;
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        stage.release("shop:3").await;
         stage.ns.set_image("web", "shop:4-faulty").await;
         stage.ns.wait_image("web", "shop:3", Duration::from_secs(90)).await;
         written(&stage, 1).await;
@@ -140,8 +138,8 @@ async fn three_at_once_are_a_storm_and_nothing_is_written() {
         for name in ["cart", "search"] {
             stage.ns.deploy(name, &format!("{name}:1"), 1).await;
             stage.ns.wait_rolled_out(name).await;
+            stage.healthy(name, &format!("{name}:1")).await;
         }
-        tokio::time::sleep(Duration::from_secs(4)).await;
         for name in ["cart", "search"] {
             stage.ns.set_image(name, &format!("{name}:2")).await;
             stage.ns.wait_rolled_out(name).await;

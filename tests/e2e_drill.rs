@@ -89,9 +89,7 @@ async fn a_drill_finds_out_whether_a_rollback_could_be_made_and_writes_nothing()
 async fn the_service_carries_drills_out_and_tells_of_those_that_fail() {
     with_namespace(async |ns| {
         let mut stage = Stage::set(ns, &rules("enforce", "1s")).await;
-        stage.ns.set_image("web", "shop:2").await;
-        stage.ns.wait_rolled_out("web").await;
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        stage.release("shop:2").await;
         let config = stage.backout.data_dir().with_file_name("config.yaml");
         let text = fs::read_to_string(&config).expect("the settings");
         fs::write(&config, format!("{text}\ndrills: {{every: 2s}}\n")).expect("written");

@@ -115,12 +115,40 @@ impl Stage {
             _kubeconfig: kubeconfig,
         };
         stage.open_door();
-        // Deployed under its eyes: health that was only re-learned from the cluster does not count in enforce.
-        stage.ns.set_image("web", "shop:1").await;
-        stage.ns.wait_rolled_out("web").await;
-        // Long enough for `fit_target: {healthy: 2s}`, and for the change to lie in a later second than what ran before.
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        // Health that was only re-learned from the cluster does not count in enforce: it must see the next one come.
+        stage.revision("web", "shop:0", |_| true).await;
+        stage.release("shop:1").await;
         stage
+    }
+
+    /// Deploys a release of `web` under its eyes, and waits until it is one to go back to.
+    pub(crate) async fn release(&self, image: &str) {
+        self.ns.set_image("web", image).await;
+        self.ns.wait_rolled_out("web").await;
+        self.healthy("web", image).await;
+    }
+
+    /// Waits until a release was watched being healthy: long enough for `fit_target: {healthy: 2s}`, and for the next change to lie
+    /// in a later second than what ran before.
+    pub(crate) async fn healthy(&self, name: &str, image: &str) {
+        let least = 4000;
+        self.revision(name, image, |it| it["watched"] == true && it["healthy_ms"].as_u64().is_some_and(|for_ms| for_ms >= least))
+            .await;
+    }
+
+    /// Waits until it knows that this release runs, and how it fits.
+    async fn revision(&self, name: &str, image: &str, fits: impl Fn(&Value) -> bool) {
+        let path = format!("/api/v1/revisions?target={}/{name}", self.ns.name);
+        eventually(&format!("`{image}` as a release that fits"), SOON, async || {
+            let known = self.backout.get(&path).await?;
+            let is_it =
+                |it: &Value| it["runs"] == true && it["images"].as_array().is_some_and(|all| all.iter().any(|i| i == image));
+            match known["revisions"].as_array().and_then(|all| all.iter().find(|it| is_it(it) && fits(it))) {
+                Some(_) => Ok(()),
+                None => Err(known.to_string()),
+            }
+        })
+        .await;
     }
 
     /// Lets Alertmanager's webhooks through to where `backout` listens now.
